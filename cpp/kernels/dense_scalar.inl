@@ -1,0 +1,86 @@
+// Dense float32 kernels in plain C++: the reference that every other instruction set is tested
+// against, and what runs where there is no better one.
+
+inline float dot(const float* q, const float* x, size_t dim) {
+    float sum = 0;
+    for (size_t j = 0; j < dim; ++j) sum += q[j] * x[j];
+    return sum;
+}
+
+inline float l2(const float* q, const float* x, size_t dim) {
+    float sum = 0;
+    for (size_t j = 0; j < dim; ++j) sum += (x[j] - q[j]) * (x[j] - q[j]);
+    return sum;
+}
+
+inline float distance(DenseForm form, const float* q, const float* x, size_t dim,
+                      const float* factor) {
+    if (form == DenseForm::kL2) return l2(q, x, dim);
+    if (form == DenseForm::kIp) return -dot(q, x, dim);
+    const float cosine_distance = 1.0f - *factor * dot(q, x, dim);
+    return cosine_distance > 0 ? cosine_distance : 0.0f;
+}
+
+void dense_squared_norms(const float* rows, size_t n, size_t dim, double* out) {
+    for (size_t i = 0; i < n; ++i) {
+        double sum = 0;
+        for (size_t j = 0; j < dim; ++j) sum += double(rows[i * dim + j]) * rows[i * dim + j];
+        out[i] = sum;
+    }
+}
+
+void dense_gather(DenseForm form, const float* query, size_t dim, const float* rows,
+                  const float* factors, const uint32_t* which, size_t n, float* out) {
+    for (size_t i = 0; i < n; ++i) {
+        const size_t row = which ? which[i] : i;
+        out[i] = distance(form, query, rows + row * dim, dim, factors ? factors + row : nullptr);
+    }
+}
+
+void dense_scan(DenseForm form, const float* query, size_t dim, const DenseBlock& block,
+                const float* threshold, Sink* sink) {
+    for (uint32_t row = 0; row < block.n; ++row) {
+        const float d = distance(form, query, block.rows + row * dim, dim,
+                                 block.factors ? block.factors + row : nullptr);
+        if (d <= *threshold && admitted(block.admit, row)) {
+            make_room(sink);
+            report(sink, 0, row, d);
+        }
+    }
+}
+
+void dense_tile(const DenseTile& tile, size_t dim, const DenseBlock& block, float*, Sink* sink) {
+    for (uint32_t row = 0; row < block.n; ++row) {
+        const float f = block.factors[row];
+        const float slope = tile.beta + tile.gamma * f;
+        for (uint32_t q = 0; q < tile.nq; ++q) {
+            const float product = dot(tile.queries + q * dim, block.rows + row * dim, dim);
+            if (tile.alpha[q] * f + slope * product <= tile.bound[q] &&
+                admitted(block.admit, row)) {
+                make_room(sink);
+                report(sink, q, row, 0);
+            }
+        }
+    }
+}
+
+size_t dense_tile_workspace(size_t) { return 0; }
+void dense_pack_queries(const float*, size_t, size_t, float*) {}
+size_t dense_packed_size(size_t, size_t) { return 0; }
+
+void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
+    const size_t n_bytes = (dim + 7) / 8;
+    for (size_t i = 0; i < n; ++i) {
+        for (size_t b = 0; b < n_bytes; ++b) {
+            uint8_t byte = 0;
+            for (size_t j = 8 * b; j < 8 * b + 8 && j < dim; ++j) {
+                byte |= uint8_t(rows[i * dim + j] > 0) << (7 - j % 8);
+            }
+            out[i * n_bytes + b] = byte;
+        }
+    }
+}
+
+constexpr DenseKernels dense_kernels = {
+    dense_squared_norms, dense_gather,      dense_scan, dense_tile,      dense_tile_workspace,
+    dense_pack_queries,  dense_packed_size, ~0u,        dense_pack_signs};

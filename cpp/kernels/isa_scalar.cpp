@@ -1,0 +1,18 @@
+#include "kernels/kernels.h"
+
+namespace nearbit {
+namespace scalar {
+namespace {
+
+#include "kernels/sink.inl"
+
+#include "kernels/bits_scalar.inl"
+#include "kernels/dense_scalar.inl"
+
+}  // namespace
+}  // namespace scalar
+
+extern const Kernels kScalarKernels;
+const Kernels kScalarKernels = {"scalar", scalar::dense_kernels, scalar::bits_kernels};
+
+}  // namespace nearbit

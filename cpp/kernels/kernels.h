@@ -1,0 +1,132 @@
+// The table of kernels: arithmetic on rows of numbers and of bits.
+//
+// Plain structs and function pointers only: this header is included by translation units that are
+// compiled for one instruction set, and anything inline here could leak out of them with that set's
+// instructions (tools/check_isa.py looks). Kernels never fail, never allocate, check nothing, and
+// read no byte outside the rows they are given. No argument needs any alignment unless it says so.
+//
+// A kernel excludes; it doesn't decide. It reports every row whose distance (or lower bound of it) is
+// at most the query's threshold, and the collectors behind the Sink keep the best.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace nearbit {
+
+struct Candidate {
+    uint32_t query;  // 0 for the kernels of one query
+    uint32_t row;    // within the block
+    float distance;  // canonical; undefined from a dense tile, whose candidates are to be re-scored
+};
+
+// Where a kernel puts candidates. When fewer than kSinkRoom places are left it calls drain, which
+// empties the sink and may lower thresholds; the kernel then reads the thresholds again. What is in
+// the sink when a kernel returns is the caller's to drain.
+struct Sink {
+    Candidate* items;
+    uint32_t count;
+    uint32_t capacity;  // at least 2 * kSinkRoom
+    void (*drain)(Sink*);
+};
+enum : uint32_t { kSinkRoom = 128 };
+
+// ------------------------------------------------------------------------------------- dense
+//
+// Canonical distances, each one function per instruction set, so that every path that ranks gives
+// the same bits:
+//   kL2      sum (q_j - x_j)^2
+//   kIp      -sum q_j x_j
+//   kCosine  max(0, 1 - f * sum q_j x_j)     q scaled to length 1 beforehand, f = 1 / |x|
+enum class DenseForm : int { kL2, kIp, kCosine };
+
+struct DenseBlock {
+    const float* rows;      // n rows of dim floats, one behind the other
+    const float* factors;   // one for each row: kL2 |x|^2, kIp |x|, kCosine 1 / |x| (0 for a zero row)
+    const uint64_t* admit;  // bit i: row i may be reported; null: all may
+    uint32_t n;
+};
+
+// The queries of a tile call. A row is reported when
+//   alpha[q] * f + (beta + gamma * f) * dot(q, x) <= bound[q]
+// (any order of summation and rounding). drain lowers bound[] in place.
+struct DenseTile {
+    const float* queries;  // nq rows of dim floats
+    const float* panels;   // the same as pack_queries laid them out; null below pack_from queries
+    const float* alpha;    // nq
+    const float* bound;    // nq
+    float beta, gamma;
+    uint32_t nq;
+};
+
+struct DenseKernels {
+    // sum x_j^2 of each row, summed in double: NaN or infinite exactly where a row holds either.
+    void (*squared_norms)(const float* rows, size_t n, size_t dim, double* out);
+
+    // Canonical distances from one query to chosen rows. which: row numbers; null: rows 0..n-1.
+    // factors may be null unless the form is kCosine.
+    void (*gather)(DenseForm form, const float* query, size_t dim, const float* rows,
+                   const float* factors, const uint32_t* which, size_t n, float* out);
+
+    // Every admitted row with canonical distance <= *threshold. block.factors as for gather.
+    void (*scan)(DenseForm form, const float* query, size_t dim, const DenseBlock& block,
+                 const float* threshold, Sink* sink);
+
+    // Many queries against one block: reports supersets of what scan would.
+    // workspace: tile_workspace(dim) floats, 64-byte aligned.
+    void (*tile)(const DenseTile& tile, size_t dim, const DenseBlock& block, float* workspace,
+                 Sink* sink);
+    size_t (*tile_workspace)(size_t dim);
+
+    // Queries in the layout that tile wants from pack_from queries on; packed_size floats, 64-byte
+    // aligned.
+    void (*pack_queries)(const float* queries, size_t nq, size_t dim, float* panels);
+    size_t (*packed_size)(size_t nq, size_t dim);
+    uint32_t pack_from;
+
+    // bit j of the row (most significant first in each byte, as numpy.packbits) = x_j > 0; the last
+    // byte is filled up with zeros. out: n rows of (dim + 7) / 8 bytes.
+    void (*pack_signs)(const float* rows, size_t n, size_t dim, uint8_t* out);
+};
+
+// ------------------------------------------------------------------------------------- bits
+//
+// Canonical distance: the number of differing bits, exact. Rows of n_bytes bytes, one behind the
+// other, n_bytes >= 1, at most 2^21 (so that a count is exact in a float).
+struct BitsBlock {
+    const uint8_t* rows;
+    const uint64_t* admit;  // as in DenseBlock
+    uint32_t n;
+};
+
+struct BitsKernels {
+    void (*gather)(const uint8_t* query, size_t n_bytes, const uint8_t* rows, const uint32_t* which,
+                   size_t n, uint32_t* out);
+
+    // Every admitted row with distance <= *threshold; a negative threshold admits none.
+    void (*scan)(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
+                 const int32_t* threshold, Sink* sink);
+
+    // The same for nq queries, each with its own threshold. workspace: tile_workspace(nq, n_bytes)
+    // bytes, 64-byte aligned.
+    void (*tile)(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+                 const int32_t* thresholds, uint8_t* workspace, Sink* sink);
+    size_t (*tile_workspace)(uint32_t nq, size_t n_bytes);
+};
+
+// ------------------------------------------------------------------------------------- the table
+
+struct Kernels {
+    const char* isa;  // "scalar", "avx2"
+    DenseKernels dense;
+    BitsKernels bits;
+};
+
+// The table in use, chosen once: the best that this processor runs, or what NEARBIT_ISA names
+// (an unknown or unsupported name throws InvalidArgument with the list of what there is).
+const Kernels& kernels();
+
+// Every table that this build has and this processor runs, best last. Returns their number.
+size_t runnable_kernels(const Kernels* const** tables);
+
+}  // namespace nearbit
