@@ -1,60 +1,29 @@
-// Hamming kernels in plain C++: the reference, and what runs where there is no better one.
+// Hamming kernels, AVX2: which algorithm serves how many queries, and the table.
+namespace bits {
 
-// Bits set in a word, by adding neighbours: no builtin is as fast on every compiler without POPCNT.
-inline uint32_t popcount(uint64_t x) {
-    x -= (x >> 1) & 0x5555555555555555u;
-    x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
-    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-    return uint32_t((x * 0x0101010101010101u) >> 56);
-}
-
-inline uint64_t load_bytes(const uint8_t* p, size_t n) {
-    uint64_t word = 0;
-    for (size_t b = 0; b < n; ++b) word |= uint64_t(p[b]) << (8 * b);
-    return word;
-}
-
-inline uint32_t hamming(const uint8_t* a, const uint8_t* b, size_t n_bytes) {
-    uint32_t sum = 0;
-    size_t at = 0;
-    for (; at + 8 <= n_bytes; at += 8) sum += popcount(load_bytes(a + at, 8) ^ load_bytes(b + at, 8));
-    if (at < n_bytes) {
-        sum += popcount(load_bytes(a + at, n_bytes - at) ^ load_bytes(b + at, n_bytes - at));
-    }
-    return sum;
-}
-
-void bits_gather(const uint8_t* query, size_t n_bytes, const uint8_t* rows, const uint32_t* which,
-                 size_t n, uint32_t* out) {
-    for (size_t i = 0; i < n; ++i) {
-        out[i] = hamming(query, rows + (which ? which[i] : i) * n_bytes, n_bytes);
-    }
-}
-
-void bits_scan(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
-               const int32_t* threshold, Sink* sink) {
-    for (uint32_t row = 0; row < block.n; ++row) {
-        const uint32_t d = hamming(query, block.rows + row * n_bytes, n_bytes);
-        if (int32_t(d) <= *threshold && admitted(block.admit, row)) {
-            make_room(sink);
-            report(sink, 0, row, float(d));
-        }
-    }
-}
-
-void bits_tile(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
-               const int32_t* thresholds, uint8_t*, Sink* sink) {
-    for (uint32_t row = 0; row < block.n; ++row) {
+// A few queries: rows in turn, a piece of the block that stays in cache at a time.
+void tile_by_rows(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+                  const int32_t* thresholds, Sink* sink) {
+    constexpr size_t kPieceBytes = 32 << 10;
+    const size_t fitting = kPieceBytes / n_bytes / 64 * 64;
+    const uint32_t piece = fitting < 64 ? 64 : uint32_t(fitting);
+    for (uint32_t first = 0; first < block.n; first += piece) {
+        const uint32_t last = block.n - first < piece ? block.n : first + piece;
         for (uint32_t q = 0; q < nq; ++q) {
-            const uint32_t d = hamming(queries + q * n_bytes, block.rows + row * n_bytes, n_bytes);
-            if (int32_t(d) <= thresholds[q] && admitted(block.admit, row)) {
-                make_room(sink);
-                report(sink, q, row, float(d));
-            }
+            Pass{queries + q * n_bytes, n_bytes, block, first, last, q, thresholds + q, sink}.run();
         }
     }
 }
 
-size_t bits_tile_workspace(uint32_t, size_t) { return 0; }
+void tile(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+          const int32_t* thresholds, uint8_t*, Sink* sink) {
+    tile_by_rows(queries, nq, n_bytes, block, thresholds, sink);
+}
 
-constexpr BitsKernels bits_kernels = {bits_gather, bits_scan, bits_tile, bits_tile_workspace};
+size_t tile_workspace(uint32_t, size_t) {
+    return 0;
+}
+
+}  // namespace bits
+
+constexpr BitsKernels bits_kernels = {bits::gather, bits::scan, bits::tile, bits::tile_workspace};

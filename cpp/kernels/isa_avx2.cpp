@@ -1,16 +1,21 @@
 // AVX2, FMA, BMI2 and POPCNT: Haswell (2013), Zen (2017) and later.
 #include <immintrin.h>
 
+#include <cstring>
+
 #include "kernels/kernels.h"
 
 namespace nearbit {
 namespace avx2 {
 namespace {
 
+// clang-format off: each file uses those above it
 #include "kernels/sink.inl"
-
+#include "kernels/bits_count_avx2.inl"
+#include "kernels/bits_rows_avx2.inl"
 #include "kernels/bits_avx2.inl"
 #include "kernels/dense_avx2.inl"
+// clang-format on
 
 }  // namespace
 }  // namespace avx2

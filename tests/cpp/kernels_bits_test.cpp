@@ -1,0 +1,493 @@
+// Every Hamming kernel of every table against distances counted bit by bit: equal integers, and not
+// one byte touched outside the rows.
+#include <gtest/gtest.h>
+#if __has_include(<sys/mman.h>)
+#include <sys/mman.h>
+#include <unistd.h>
+#define NEARBIT_HAS_MMAP 1
+#endif
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+#include <random>
+#include <tuple>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace nearbit {
+namespace {
+
+// Bytes between two unreadable pages: they end where the page behind them begins, or begin where
+// the page before them ends.
+class FencedBytes {
+  public:
+    enum Side { kEndsAtFence, kBeginsAtFence };
+
+    explicit FencedBytes(size_t size, Side side = kEndsAtFence, size_t alignment = 1) {
+#ifdef NEARBIT_HAS_MMAP
+        const size_t page = size_t(sysconf(_SC_PAGESIZE));
+        const size_t inside = (size + page) / page * page;
+        mapped_ = inside + 2 * page;
+        base_ = static_cast<uint8_t*>(
+            mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        EXPECT_NE(static_cast<void*>(base_), MAP_FAILED);
+        EXPECT_EQ(mprotect(base_, page, PROT_NONE), 0);
+        EXPECT_EQ(mprotect(base_ + page + inside, page, PROT_NONE), 0);
+        const size_t room = (inside - size) / alignment * alignment;
+        data_ = base_ + page + (side == kEndsAtFence ? room : 0);
+#else
+        (void)side;
+        base_ = static_cast<uint8_t*>(::operator new(size + 1, std::align_val_t(64)));
+        data_ = base_;
+        (void)alignment;
+#endif
+    }
+    ~FencedBytes() {
+#ifdef NEARBIT_HAS_MMAP
+        munmap(base_, mapped_);
+#else
+        ::operator delete(base_, std::align_val_t(64));
+#endif
+    }
+    FencedBytes(const FencedBytes&) = delete;
+    FencedBytes& operator=(const FencedBytes&) = delete;
+    uint8_t* data() { return data_; }
+
+  private:
+    uint8_t* base_;
+    uint8_t* data_;
+    size_t mapped_ = 0;
+};
+
+using Bytes = std::vector<uint8_t>;
+
+// Rows in three clusters (near ones a few bits from their centre) and some without.
+Bytes some_rows(size_t n, size_t n_bytes, uint32_t seed) {
+    std::mt19937 random(seed), centres(5);
+    Bytes rows(n * n_bytes);
+    Bytes centre(3 * n_bytes);
+    for (uint8_t& byte : centre) byte = uint8_t(centres());
+    for (size_t i = 0; i < n; ++i) {
+        const uint32_t kind = random() % 4;
+        for (size_t b = 0; b < n_bytes; ++b) {
+            uint8_t& byte = rows[i * n_bytes + b];
+            if (kind == 3) {
+                byte = uint8_t(random());
+            } else {
+                byte = centre[kind * n_bytes + b];
+                if (random() % 3 == 0) byte ^= uint8_t(1u << random() % 8);
+            }
+        }
+    }
+    return rows;
+}
+
+int32_t plain_distance(const uint8_t* a, const uint8_t* b, size_t n_bytes) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < n_bytes; ++i) {
+        for (int bit = 0; bit < 8; ++bit) sum += ((a[i] >> bit) & 1) != ((b[i] >> bit) & 1);
+    }
+    return sum;
+}
+
+struct Found {
+    uint32_t query, row;
+    int32_t distance;
+    bool operator==(const Found&) const = default;
+    bool operator<(const Found& other) const {
+        return std::tie(query, distance, row) < std::tie(other.query, other.distance, other.row);
+    }
+};
+std::ostream& operator<<(std::ostream& out, const Found& f) {
+    return out << "(query " << f.query << ", row " << f.row << ", distance " << f.distance << ")";
+}
+
+// The smallest sink that the contract allows, and all that went through it.
+struct Log : Sink {
+    std::vector<Candidate> places = std::vector<Candidate>(2 * kSinkRoom);
+    std::vector<Found> found;
+
+    Log() {
+        items = places.data();
+        count = 0;
+        capacity = uint32_t(places.size());
+        drain = [](Sink* sink) { static_cast<Log*>(sink)->empty(); };
+    }
+    virtual ~Log() = default;
+    virtual void empty() {
+        ASSERT_LE(count, capacity);
+        for (uint32_t i = 0; i < count; ++i) {
+            found.push_back({items[i].query, items[i].row, int32_t(items[i].distance)});
+        }
+        count = 0;
+    }
+    std::vector<Found> sorted() {
+        empty();
+        std::sort(found.begin(), found.end());
+        return found;
+    }
+};
+
+// Queries, rows and every distance between them.
+struct Problem {
+    size_t n, n_bytes;
+    uint32_t nq;
+    Bytes rows, queries;
+    std::vector<int32_t> distances;  // of query q: n from q * n
+
+    Problem(size_t n_, uint32_t nq_, size_t n_bytes_, uint32_t seed = 1)
+        : Problem(nq_, n_bytes_, some_rows(n_, n_bytes_, seed),
+                  some_rows(nq_, n_bytes_, seed + 1000)) {}
+    Problem(uint32_t nq_, size_t n_bytes_, Bytes rows_, Bytes queries_)
+        : n(rows_.size() / n_bytes_),
+          n_bytes(n_bytes_),
+          nq(nq_),
+          rows(std::move(rows_)),
+          queries(std::move(queries_)) {
+        for (uint32_t q = 0; q < nq; ++q) {
+            for (size_t i = 0; i < n; ++i) {
+                distances.push_back(
+                    plain_distance(&queries[q * n_bytes], &rows[i * n_bytes], n_bytes));
+            }
+        }
+    }
+
+    // A threshold for each query that about one row in `per` is within.
+    std::vector<int32_t> thresholds(size_t per) const {
+        std::vector<int32_t> chosen;
+        for (uint32_t q = 0; q < nq; ++q) {
+            const auto begin = distances.begin() + ptrdiff_t(q * n);
+            std::vector<int32_t> sorted(begin, begin + ptrdiff_t(n));
+            std::sort(sorted.begin(), sorted.end());
+            chosen.push_back(n == 0 ? 0 : sorted[n / per]);
+        }
+        return chosen;
+    }
+
+    std::vector<Found> expected(uint32_t first_queries, const std::vector<int32_t>& thresholds,
+                                const uint64_t* admit = nullptr) const {
+        std::vector<Found> all;
+        for (uint32_t q = 0; q < first_queries; ++q) {
+            for (uint32_t i = 0; i < n; ++i) {
+                const int32_t d = distances[q * n + i];
+                const bool admitted = admit == nullptr || (admit[i / 64] >> (i % 64) & 1) != 0;
+                if (d <= thresholds[q] && admitted) all.push_back({q, i, d});
+            }
+        }
+        std::sort(all.begin(), all.end());
+        return all;
+    }
+};
+
+void scan(const BitsKernels& kernels, const uint8_t* query, size_t n_bytes, const BitsBlock& block,
+          const int32_t* threshold, Sink* sink) {
+    kernels.scan(query, n_bytes, block, threshold, sink);
+}
+
+void tile(const BitsKernels& kernels, const uint8_t* queries, uint32_t nq, size_t n_bytes,
+          const BitsBlock& block, const int32_t* thresholds, Sink* sink) {
+    const size_t size = kernels.tile_workspace(nq, n_bytes);
+    ASSERT_LE(size, size_t(16) << 20);
+    FencedBytes workspace((size + 63) / 64 * 64, FencedBytes::kEndsAtFence, 64);
+    std::memset(workspace.data(), 0xa5, size);
+    kernels.tile(queries, nq, n_bytes, block, thresholds, workspace.data(), sink);
+}
+
+class BitsKernelsTest : public testing::TestWithParam<const Kernels*> {
+  protected:
+    const BitsKernels& kernels() const { return GetParam()->bits; }
+
+    // One query at a time, or the first nq together, over fenced copies of the rows.
+    void expect_scans(const Problem& problem, const std::vector<int32_t>& thresholds,
+                      const uint64_t* admit = nullptr) {
+        for (const auto side : {FencedBytes::kEndsAtFence, FencedBytes::kBeginsAtFence}) {
+            FencedBytes rows(problem.rows.size(), side), query(problem.n_bytes, side);
+            std::copy(problem.rows.begin(), problem.rows.end(), rows.data());
+            const BitsBlock block = {rows.data(), admit, uint32_t(problem.n)};
+            std::vector<Found> found;
+            for (uint32_t q = 0; q < problem.nq; ++q) {
+                std::memcpy(query.data(), &problem.queries[q * problem.n_bytes], problem.n_bytes);
+                Log log;
+                scan(kernels(), query.data(), problem.n_bytes, block, &thresholds[q], &log);
+                for (Found f : log.sorted()) found.push_back({q, f.row, f.distance});
+            }
+            ASSERT_EQ(found, problem.expected(problem.nq, thresholds, admit));
+        }
+    }
+
+    void expect_tile(const Problem& problem, uint32_t nq, const std::vector<int32_t>& thresholds,
+                     const uint64_t* admit = nullptr) {
+        for (const auto side : {FencedBytes::kEndsAtFence, FencedBytes::kBeginsAtFence}) {
+            FencedBytes rows(problem.rows.size(), side), queries(nq * problem.n_bytes, side);
+            std::copy(problem.rows.begin(), problem.rows.end(), rows.data());
+            std::memcpy(queries.data(), problem.queries.data(), nq * problem.n_bytes);
+            const BitsBlock block = {rows.data(), admit, uint32_t(problem.n)};
+            Log log;
+            tile(kernels(), queries.data(), nq, problem.n_bytes, block, thresholds.data(), &log);
+            ASSERT_EQ(log.sorted(), problem.expected(nq, thresholds, admit));
+        }
+    }
+};
+
+constexpr size_t kRowCounts[] = {0, 1, 2, 15, 16, 17, 31, 33, 64, 255, 256, 257, 1000};
+constexpr uint32_t kQueryCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33, 40, 100};
+
+std::vector<size_t> lengths() {
+    std::vector<size_t> all;
+    for (size_t n_bytes = 1; n_bytes <= 131; ++n_bytes) all.push_back(n_bytes);
+    for (const size_t n_bytes : {160, 192, 255, 256, 257, 511, 512, 1000, 1024}) {
+        all.push_back(n_bytes);
+    }
+    return all;
+}
+
+TEST_P(BitsKernelsTest, GatherAnswersForChosenRows) {
+    for (const size_t n_bytes : lengths()) {
+        SCOPED_TRACE(n_bytes);
+        const Problem problem(41, 1, n_bytes, uint32_t(n_bytes));
+        std::mt19937 random(3);
+        std::vector<uint32_t> which(57);
+        for (uint32_t& row : which) row = uint32_t(random() % problem.n);
+        which.back() = uint32_t(problem.n - 1);
+        for (const auto side : {FencedBytes::kEndsAtFence, FencedBytes::kBeginsAtFence}) {
+            FencedBytes rows(problem.rows.size(), side), query(n_bytes, side);
+            std::copy(problem.rows.begin(), problem.rows.end(), rows.data());
+            std::copy(problem.queries.begin(), problem.queries.end(), query.data());
+            std::vector<uint32_t> chosen(which.size()), all(problem.n);
+            kernels().gather(query.data(), n_bytes, rows.data(), which.data(), which.size(),
+                             chosen.data());
+            kernels().gather(query.data(), n_bytes, rows.data(), nullptr, problem.n, all.data());
+            for (size_t i = 0; i < which.size(); ++i) {
+                ASSERT_EQ(int32_t(chosen[i]), problem.distances[which[i]]) << "row " << which[i];
+            }
+            for (size_t i = 0; i < problem.n; ++i) {
+                ASSERT_EQ(int32_t(all[i]), problem.distances[i]) << "row " << i;
+            }
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, ScanFindsRowsOfEveryLength) {
+    for (const size_t n_bytes : lengths()) {
+        SCOPED_TRACE(n_bytes);
+        const Problem problem(71, 2, n_bytes, uint32_t(n_bytes));
+        expect_scans(problem, problem.thresholds(4));
+        expect_scans(problem, std::vector<int32_t>(2, INT32_MAX));
+    }
+}
+
+TEST_P(BitsKernelsTest, ScanFindsRowsInBlocksOfEverySize) {
+    for (const size_t n_bytes : {1, 8, 13, 16, 32, 48, 64, 100, 128, 256}) {
+        for (const size_t n : kRowCounts) {
+            SCOPED_TRACE(testing::Message() << n_bytes << " bytes, " << n << " rows");
+            const Problem problem(n, 1, n_bytes, uint32_t(n));
+            expect_scans(problem, problem.thresholds(20));
+            expect_scans(problem, {INT32_MAX});
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, TileFindsRowsOfEveryLength) {
+    for (const size_t n_bytes : lengths()) {
+        const size_t n = kRowCounts[n_bytes % std::size(kRowCounts)];
+        const Problem problem(n, 40, n_bytes, uint32_t(n_bytes));
+        for (const uint32_t nq : {2, 3, 5, 9, 33, 40}) {
+            SCOPED_TRACE(testing::Message()
+                         << n_bytes << " bytes, " << n << " rows, " << nq << " queries");
+            expect_tile(problem, nq, problem.thresholds(5));
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, TileFindsRowsInBlocksOfEverySizeForAnyNumberOfQueries) {
+    for (const size_t n_bytes : {4, 16, 32, 40, 64, 256}) {
+        for (const size_t n : kRowCounts) {
+            const Problem problem(n, 100, n_bytes, uint32_t(n));
+            for (const uint32_t nq : kQueryCounts) {
+                SCOPED_TRACE(testing::Message()
+                             << n_bytes << " bytes, " << n << " rows, " << nq << " queries");
+                expect_tile(problem, nq, problem.thresholds(10));
+            }
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, ManyQueriesAreServedInGroups) {
+    const Problem problem(130, 3000, 40);
+    expect_tile(problem, problem.nq, problem.thresholds(9));
+}
+
+TEST_P(BitsKernelsTest, NothingNeedsAlignment) {
+    for (const size_t n_bytes : {8, 16, 20, 32, 50, 64}) {
+        const Problem problem(270, 40, n_bytes);
+        const std::vector<int32_t> thresholds = problem.thresholds(10);
+        alignas(64) uint8_t rows[64 * 270 + 32], queries[64 * 40 + 32];
+        for (size_t shift = 0; shift < 32; ++shift) {
+            SCOPED_TRACE(testing::Message() << n_bytes << " bytes, shifted by " << shift);
+            uint8_t* const query = queries + 31 - shift;
+            std::copy(problem.rows.begin(), problem.rows.end(), rows + shift);
+            std::copy(problem.queries.begin(), problem.queries.end(), query);
+            const BitsBlock block = {rows + shift, nullptr, uint32_t(problem.n)};
+            Log one, few, many;
+            scan(kernels(), query, n_bytes, block, &thresholds[0], &one);
+            tile(kernels(), query, 8, n_bytes, block, thresholds.data(), &few);
+            tile(kernels(), query, 40, n_bytes, block, thresholds.data(), &many);
+            ASSERT_EQ(one.sorted(), problem.expected(1, thresholds));
+            ASSERT_EQ(few.sorted(), problem.expected(8, thresholds));
+            ASSERT_EQ(many.sorted(), problem.expected(40, thresholds));
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, OnlyAdmittedRowsAreReported) {
+    for (const size_t n_bytes : {5, 8, 16, 32, 44, 64}) {
+        for (const size_t n : {1, 63, 65, 257, 1000}) {
+            SCOPED_TRACE(testing::Message() << n_bytes << " bytes, " << n << " rows");
+            const Problem problem(n, 40, n_bytes);
+            std::mt19937_64 random(9);
+            std::vector<uint64_t> half(n / 64 + 1), few(half.size()), none(half.size());
+            for (uint64_t& word : half) word = random();
+            for (uint64_t& word : few) word = random() & random() & random() & random() & random();
+            for (const auto* mask : {&half, &few, &none}) {
+                expect_scans(problem, problem.thresholds(3), mask->data());
+                for (const uint32_t nq : {2, 8, 40}) {
+                    expect_tile(problem, nq, problem.thresholds(3), mask->data());
+                }
+            }
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, ThresholdsAreInclusiveAndMayBeAnything) {
+    for (const size_t n_bytes : {3, 8, 16, 32, 33, 64}) {
+        Problem problem(300, 40, n_bytes);
+        const int32_t bits = int32_t(8 * n_bytes);
+        const std::vector<int32_t> values = {
+            INT32_MIN, -1,  0,   1,     2,     bits / 2 - 1, bits / 2, bits / 2 + 1, bits - 1, bits,
+            bits + 1,  255, 256, 32766, 32767, 32768,        65535,    65536,        INT32_MAX};
+        std::vector<int32_t> mixed(problem.nq);
+        for (size_t q = 0; q < mixed.size(); ++q) mixed[q] = values[q % values.size()];
+        expect_scans(problem, mixed);
+        for (const uint32_t nq : {2, 8, 19, 40}) expect_tile(problem, nq, mixed);
+        for (const int32_t value : values) {
+            SCOPED_TRACE(testing::Message() << n_bytes << " bytes, threshold " << value);
+            const std::vector<int32_t> same(problem.nq, value);
+            expect_tile(problem, 8, same);
+            expect_tile(problem, 40, same);
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, ExtremeRowsAreCountedInFull) {
+    for (const size_t n_bytes : {1, 16, 31, 32, 64, 255, 256, 992, 1024, 4095, 4096, 5000, 9000}) {
+        SCOPED_TRACE(n_bytes);
+        const size_t n = 40;
+        Bytes rows(n * n_bytes), queries(40 * n_bytes);
+        for (size_t i = 0; i < n; ++i) {
+            const uint8_t byte = i % 3 == 0 ? 0x00 : i % 3 == 1 ? 0xff : 0x5a;
+            std::fill_n(rows.begin() + ptrdiff_t(i * n_bytes), n_bytes, byte);
+        }
+        for (size_t q = 0; q < 40; ++q) {
+            const uint8_t byte = q % 2 == 0 ? 0x00 : 0xff;
+            std::fill_n(queries.begin() + ptrdiff_t(q * n_bytes), n_bytes, byte);
+        }
+        const Problem problem(40, n_bytes, std::move(rows), std::move(queries));
+        ASSERT_EQ(*std::max_element(problem.distances.begin(), problem.distances.end()),
+                  int32_t(8 * n_bytes));
+        const int32_t bits = int32_t(8 * n_bytes);
+        for (const int32_t threshold : {0, bits / 2, bits - 1, bits, INT32_MAX}) {
+            SCOPED_TRACE(threshold);
+            const std::vector<int32_t> same(problem.nq, threshold);
+            expect_scans(problem, same);
+            for (const uint32_t nq : {2, 8, 40}) expect_tile(problem, nq, same);
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, LongRowsGoThroughEveryKernel) {
+    for (const size_t n_bytes : {4095, 4097, 5000, 9000}) {
+        SCOPED_TRACE(n_bytes);
+        const Problem problem(67, 33, n_bytes);
+        expect_scans(problem, problem.thresholds(3));
+        for (const uint32_t nq : {2, 8, 33}) expect_tile(problem, nq, problem.thresholds(3));
+        std::vector<uint32_t> d(problem.n);
+        kernels().gather(problem.queries.data(), n_bytes, problem.rows.data(), nullptr, problem.n,
+                         d.data());
+        for (size_t i = 0; i < problem.n; ++i) ASSERT_EQ(int32_t(d[i]), problem.distances[i]);
+    }
+}
+
+// A collector that does what a search does: keeps the k best of each query and lowers its
+// threshold.
+struct BestK : Log {
+    size_t k;
+    std::vector<int32_t> thresholds;
+    std::vector<std::vector<Found>> best;
+
+    BestK(size_t k_, uint32_t nq) : k(k_), thresholds(nq, INT32_MAX), best(nq) {}
+    void empty() override {
+        for (uint32_t i = 0; i < count; ++i) {
+            std::vector<Found>& kept = best[items[i].query];
+            kept.push_back({items[i].query, items[i].row, int32_t(items[i].distance)});
+            std::sort(kept.begin(), kept.end());
+            if (kept.size() > k) kept.pop_back();
+            if (kept.size() == k) thresholds[items[i].query] = kept.back().distance;
+        }
+        count = 0;
+    }
+};
+
+TEST_P(BitsKernelsTest, LoweringThresholdsInDrainKeepsTheBestExactly) {
+    for (const size_t n_bytes : {2, 8, 16, 32, 64, 100}) {
+        for (const size_t k : {1, 10, 100}) {
+            for (const uint32_t nq : {1, 2, 8, 33}) {
+                SCOPED_TRACE(testing::Message()
+                             << n_bytes << " bytes, k " << k << ", " << nq << " queries");
+                const Problem problem(1500, nq, n_bytes);
+                const BitsBlock block = {problem.rows.data(), nullptr, uint32_t(problem.n)};
+                BestK together(k, nq);
+                tile(kernels(), problem.queries.data(), nq, n_bytes, block,
+                     together.thresholds.data(), &together);
+                together.empty();
+                const std::vector<int32_t> everything(nq, INT32_MAX);
+                const std::vector<Found> all = problem.expected(nq, everything);
+                for (uint32_t q = 0; q < nq; ++q) {
+                    BestK alone(k, 1);
+                    scan(kernels(), &problem.queries[q * n_bytes], n_bytes, block,
+                         alone.thresholds.data(), &alone);
+                    alone.empty();
+                    for (Found& f : alone.best[0]) f.query = q;
+                    const auto begin = all.begin() + ptrdiff_t(q * problem.n);
+                    const std::vector<Found> want(begin, begin + ptrdiff_t(k));
+                    ASSERT_EQ(alone.best[0], want);
+                    ASSERT_EQ(together.best[q], want);
+                }
+            }
+        }
+    }
+}
+
+TEST_P(BitsKernelsTest, WorkspaceStaysSmall) {
+    for (const uint32_t nq : {1u, 2u, 33u, 1000u, 65536u}) {
+        for (size_t n_bytes = 1; n_bytes <= size_t(1) << 21; n_bytes = n_bytes * 3 / 2 + 1) {
+            EXPECT_LE(kernels().tile_workspace(nq, n_bytes), size_t(16) << 20)
+                << nq << " queries of " << n_bytes << " bytes";
+        }
+    }
+}
+
+std::vector<const Kernels*> tables() {
+    const Kernels* const* first = nullptr;
+    const size_t n = runnable_kernels(&first);
+    return std::vector<const Kernels*>(first, first + n);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryTable, BitsKernelsTest, testing::ValuesIn(tables()),
+                         [](const testing::TestParamInfo<const Kernels*>& table) {
+                             return std::string(table.param->isa);
+                         });
+
+}  // namespace
+}  // namespace nearbit
