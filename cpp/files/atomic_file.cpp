@@ -23,6 +23,7 @@ std::string to_string(const fs::path& path) {
 
 // Absolute, so that a change of the working directory before commit() changes nothing.
 fs::path follow_links(const std::string& path) {
+    if (path.empty()) throw_io_error(ENOENT, path, "open");
     std::error_code error;
     fs::path target = fs::absolute(native_path(path), error);
     for (int n = 0; !error && fs::is_symlink(fs::symlink_status(target, error)); ++n) {

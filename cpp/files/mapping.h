@@ -27,17 +27,17 @@ class Mapping {
     // Begin at a page.
     std::span<const std::byte> bytes() const { return {data_, n_bytes_}; }
 
-    // Gives the whole pages inside `part` back to the system; their bytes are not to be read again.
-    // Copying out a piece at a time this way never holds two copies of the file.
+    // Gives the whole pages inside `part` of a copy back to the system (a mapped file's are the
+    // system's anyway); their bytes are not to be read again. Who copies out a piece and discards
+    // it, and so on, never holds two copies of the file.
     void discard(std::span<const std::byte> part) noexcept;
 
   private:
     enum class Kind { kFile, kMemory };
-    Mapping(std::byte* data, size_t n_bytes, Kind kind)
-        : data_(data), n_bytes_(n_bytes), kind_(kind) {}
+    explicit Mapping(Kind kind) : kind_(kind) {}
 
-    std::byte* data_;
-    size_t n_bytes_;
+    std::byte* data_ = nullptr;
+    size_t n_bytes_ = 0;
     Kind kind_;
 };
 

@@ -538,6 +538,12 @@ TEST_F(Mappings, read_polls_and_stops_on_an_exception) {
     EXPECT_THROW(Mapping::read(path, [] { throw Stop(); }), Stop);
 }
 
+TEST_F(Mappings, read_refuses_a_file_that_is_cut_off_meanwhile) {
+    const std::string path = file_of(std::string(9 << 20, 'x'));
+    const auto truncate = [&] { std::filesystem::resize_file(path, 5 << 20); };
+    EXPECT_THROW(Mapping::read(path, truncate), CorruptFile);
+}
+
 TEST_F(Mappings, discard_leaves_the_pages_around_it) {
     constexpr size_t kPage = 65536;  // or a multiple of one
     const std::string path = file_of(std::string(4 * kPage, 'x'));
