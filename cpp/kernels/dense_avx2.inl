@@ -3,17 +3,29 @@
 // Every canonical distance comes from four_distances() below, whichever kernel asks and wherever
 // the row stands, so that gather and scan give the same bits.
 
-// Lanes below n of a vector, for loads that must not touch what lies behind a row.
-alignas(32) constexpr int32_t kLaneMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+// With a dozen query shapes GCC gives up inlining what each row runs through, at half the speed.
+#if defined(__GNUC__)
+#define NEARBIT_HOT inline __attribute__((always_inline))
+#else
+#define NEARBIT_HOT __forceinline
+#endif
+
+// None, then all, then no lanes: read at an offset they select the first or the last of a vector.
+alignas(32) constexpr int32_t kLanes[24] = {0,  0,  0,  0,  0, 0, 0, 0, -1, -1, -1, -1,
+                                            -1, -1, -1, -1, 0, 0, 0, 0, 0,  0,  0,  0};
 
 inline __m256i first_lanes(size_t n) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMasks + 8 - n));
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLanes + 16 - n));
 }
 
-// Adds eight terms of the sum: (x - q)^2 or q * x.
-template <bool kSquares>
-inline __m256 add_terms(__m256 q, __m256 x, __m256 sum) {
-    if constexpr (kSquares) {
+inline __m256 last_lanes(size_t n) {
+    return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLanes + n)));
+}
+
+// Adds eight terms of the sum: (x - q)^2 for kL2, else q * x.
+template <DenseForm kForm>
+NEARBIT_HOT __m256 add_terms(__m256 q, __m256 x, __m256 sum) {
+    if constexpr (kForm == DenseForm::kL2) {
         const __m256 difference = _mm256_sub_ps(x, q);
         return _mm256_fmadd_ps(difference, difference, sum);
     } else {
@@ -21,43 +33,97 @@ inline __m256 add_terms(__m256 q, __m256 x, __m256 sum) {
     }
 }
 
+// The same at the end of a row, where x repeats values that were counted already: there q is 0, and
+// fresh has no lane. Masked loads would do, but the prefetchers don't follow them: rows of 8 floats
+// came from memory at 7 GB/s with them and at 28 without (Zen 5, bench/native/dense.cpp).
+template <DenseForm kForm>
+NEARBIT_HOT __m256 add_last_terms(__m256 q, __m256 x, __m256 fresh, __m256 sum) {
+    if constexpr (kForm == DenseForm::kL2) {
+        const __m256 difference = _mm256_and_ps(_mm256_sub_ps(x, q), fresh);
+        return _mm256_fmadd_ps(difference, difference, sum);
+    } else {
+        return _mm256_fmadd_ps(q, x, sum);
+    }
+}
+
 // The four sums over eight lanes, each ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)).
-inline __m128 sum_lanes(__m256 a, __m256 b, __m256 c, __m256 d) {
+NEARBIT_HOT __m128 sum_lanes(__m256 a, __m256 b, __m256 c, __m256 d) {
     const __m256 quads = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
     return _mm_add_ps(_mm256_castps256_ps128(quads), _mm256_extractf128_ps(quads, 1));
 }
 
-// A query of up to 32 dimensions, held in kVectors registers. The last load of a row is masked.
-template <bool kSquares, int kVectors>
-struct ShortQuery {
-    __m256 q[kVectors];
-    __m256i last;
+// A query of 1, 2 to 3 or 4 to 7 dimensions (kWidth 1, 2, 4): its first kWidth values beside its
+// last.
+template <DenseForm kForm_, size_t kWidth>
+struct NarrowQuery {
+    static constexpr DenseForm kForm = kForm_;
+    size_t last;
+    __m256 fresh, q;
 
-    ShortQuery(const float* query, size_t dim) : last(first_lanes(dim - 8 * (kVectors - 1))) {
-        for (int v = 0; v < kVectors - 1; ++v) q[v] = _mm256_loadu_ps(query + 8 * v);
-        q[kVectors - 1] = _mm256_maskload_ps(query + 8 * (kVectors - 1), last);
+    NarrowQuery(const float* query, size_t dim) : last(dim - kWidth) {
+        alignas(32) int32_t lanes_used[8] = {};
+        for (size_t lane = 0; lane < 2 * kWidth; ++lane) {
+            lanes_used[lane] = lane < kWidth || last + lane >= 2 * kWidth ? -1 : 0;
+        }
+        fresh =
+            _mm256_castsi256_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(lanes_used)));
+        q = _mm256_and_ps(load(query), fresh);
     }
 
-    __m256 lanes(const float* x) const {
-        __m256 sum = _mm256_setzero_ps();
-        if constexpr (kVectors > 1) sum = add_terms<kSquares>(q[0], _mm256_loadu_ps(x), sum);
-        if constexpr (kVectors > 2) sum = add_terms<kSquares>(q[1], _mm256_loadu_ps(x + 8), sum);
-        if constexpr (kVectors > 3) sum = add_terms<kSquares>(q[2], _mm256_loadu_ps(x + 16), sum);
-        return add_terms<kSquares>(q[kVectors - 1],
-                                   _mm256_maskload_ps(x + 8 * (kVectors - 1), last), sum);
+    NEARBIT_HOT __m256 load(const float* x) const {
+        if constexpr (kWidth == 1) return _mm256_zextps128_ps256(_mm_load_ss(x));
+        if constexpr (kWidth == 2) {
+            const __m64* const ends[] = {reinterpret_cast<const __m64*>(x),
+                                         reinterpret_cast<const __m64*>(x + last)};
+            return _mm256_zextps128_ps256(
+                _mm_loadh_pi(_mm_loadl_pi(_mm_setzero_ps(), ends[0]), ends[1]));
+        }
+        return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x)), _mm_loadu_ps(x + last),
+                                    1);
+    }
+
+    NEARBIT_HOT __m256 lanes(const float* x) const {
+        return add_last_terms<kForm>(q, load(x), fresh, _mm256_setzero_ps());
     }
 };
 
-// A query of any length: four sums, 32 dimensions a step.
-template <bool kSquares>
+// A query of 8 to 32 dimensions, held in kVectors registers.
+template <DenseForm kForm_, int kVectors>
+struct ShortQuery {
+    static constexpr DenseForm kForm = kForm_;
+    size_t last;
+    __m256 fresh, q[kVectors];
+
+    ShortQuery(const float* query, size_t dim)
+        : last(dim - 8), fresh(last_lanes(dim - 8 * (kVectors - 1))) {
+        for (int v = 0; v < kVectors - 1; ++v) q[v] = _mm256_loadu_ps(query + 8 * v);
+        q[kVectors - 1] = _mm256_and_ps(_mm256_loadu_ps(query + last), fresh);
+    }
+
+    NEARBIT_HOT __m256 lanes(const float* x) const {
+        __m256 sum = _mm256_setzero_ps();
+        if constexpr (kVectors > 1) sum = add_terms<kForm>(q[0], _mm256_loadu_ps(x), sum);
+        if constexpr (kVectors > 2) sum = add_terms<kForm>(q[1], _mm256_loadu_ps(x + 8), sum);
+        if constexpr (kVectors > 3) sum = add_terms<kForm>(q[2], _mm256_loadu_ps(x + 16), sum);
+        return add_last_terms<kForm>(q[kVectors - 1], _mm256_loadu_ps(x + last), fresh, sum);
+    }
+};
+
+// A query of more dimensions: four sums, 32 dimensions a step.
+template <DenseForm kForm_>
 struct LongQuery {
+    static constexpr DenseForm kForm = kForm_;
     const float* q;
     size_t dim;
-    __m256i tail;
+    __m256 fresh, q_last;
 
-    LongQuery(const float* query, size_t dim_) : q(query), dim(dim_), tail(first_lanes(dim_ % 8)) {}
+    LongQuery(const float* query, size_t dim_)
+        : q(query),
+          dim(dim_),
+          fresh(last_lanes(dim_ % 8)),
+          q_last(_mm256_and_ps(_mm256_loadu_ps(query + dim_ - 8), fresh)) {}
 
-    __m256 lanes(const float* x) const {
+    NEARBIT_HOT __m256 lanes(const float* x) const {
         __m256 a = _mm256_setzero_ps(), b = a, c = a, d = a;
         size_t j = 0;
         for (; j + 32 <= dim; j += 32) {
@@ -69,65 +135,63 @@ struct LongQuery {
         if (j + 8 <= dim) a = terms(x, j, a), j += 8;
         if (j + 8 <= dim) b = terms(x, j, b), j += 8;
         if (j + 8 <= dim) c = terms(x, j, c), j += 8;
-        if (j < dim) {
-            d = add_terms<kSquares>(_mm256_maskload_ps(q + j, tail),
-                                    _mm256_maskload_ps(x + j, tail), d);
-        }
+        if (j < dim) d = add_last_terms<kForm>(q_last, _mm256_loadu_ps(x + dim - 8), fresh, d);
         return _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
     }
 
-    __m256 terms(const float* x, size_t j, __m256 sum) const {
-        return add_terms<kSquares>(_mm256_loadu_ps(q + j), _mm256_loadu_ps(x + j), sum);
+    NEARBIT_HOT __m256 terms(const float* x, size_t j, __m256 sum) const {
+        return add_terms<kForm>(_mm256_loadu_ps(q + j), _mm256_loadu_ps(x + j), sum);
     }
 };
 
 // The canonical distances to four rows. The rows are walked one after the other: four neighbouring
 // rows in step would be four streams close together, which the prefetchers like least.
-template <DenseForm kForm, class Query>
-inline __m128 four_distances(const Query& query, const float* rows, size_t dim,
-                             const float* factors, const uint32_t (&row)[4]) {
+template <class Query>
+NEARBIT_HOT __m128 four_distances(const Query& query, const float* rows, size_t dim,
+                                  const float* factors, const uint32_t* row) {
     const __m256 a = query.lanes(rows + row[0] * dim);
     const __m256 b = query.lanes(rows + row[1] * dim);
     const __m256 c = query.lanes(rows + row[2] * dim);
     const __m256 d = query.lanes(rows + row[3] * dim);
     const __m128 sums = sum_lanes(a, b, c, d);
-    if constexpr (kForm == DenseForm::kL2) return sums;
-    if constexpr (kForm == DenseForm::kIp) return _mm_sub_ps(_mm_setzero_ps(), sums);
+    if constexpr (Query::kForm == DenseForm::kL2) return sums;
+    if constexpr (Query::kForm == DenseForm::kIp) return _mm_sub_ps(_mm_setzero_ps(), sums);
     const __m128 f =
         _mm_setr_ps(factors[row[0]], factors[row[1]], factors[row[2]], factors[row[3]]);
     return _mm_max_ps(_mm_sub_ps(_mm_set1_ps(1.0f), _mm_mul_ps(f, sums)), _mm_setzero_ps());
 }
 
 template <DenseForm kForm, class Body>
-inline void with_query(const float* query, size_t dim, const Body& body) {
-    constexpr bool kSquares = kForm == DenseForm::kL2;
-    switch ((dim + 7) / 8) {
-        case 1:
-            return body(ShortQuery<kSquares, 1>(query, dim));
-        case 2:
-            return body(ShortQuery<kSquares, 2>(query, dim));
-        case 3:
-            return body(ShortQuery<kSquares, 3>(query, dim));
-        case 4:
-            return body(ShortQuery<kSquares, 4>(query, dim));
-        default:
-            return body(LongQuery<kSquares>(query, dim));
-    }
+inline void with_length(const float* query, size_t dim, const Body& body) {
+    if (dim == 1) return body(NarrowQuery<kForm, 1>(query, dim));
+    if (dim < 4) return body(NarrowQuery<kForm, 2>(query, dim));
+    if (dim < 8) return body(NarrowQuery<kForm, 4>(query, dim));
+    if (dim == 8) return body(ShortQuery<kForm, 1>(query, dim));
+    if (dim <= 16) return body(ShortQuery<kForm, 2>(query, dim));
+    if (dim <= 24) return body(ShortQuery<kForm, 3>(query, dim));
+    if (dim <= 32) return body(ShortQuery<kForm, 4>(query, dim));
+    body(LongQuery<kForm>(query, dim));
 }
 
-// ------------------------------------------------------------------------------------- gather
+// Calls body with the query in the shape that suits its form and length.
+template <class Body>
+inline void with_query(DenseForm form, const float* query, size_t dim, const Body& body) {
+    if (form == DenseForm::kL2) return with_length<DenseForm::kL2>(query, dim, body);
+    if (form == DenseForm::kIp) return with_length<DenseForm::kIp>(query, dim, body);
+    with_length<DenseForm::kCosine>(query, dim, body);
+}
 
-template <DenseForm kForm>
-void gather(const float* query, size_t dim, const float* rows, const float* factors,
-            const uint32_t* which, size_t n, float* out) {
-    with_query<kForm>(query, dim, [=](const auto& q) {
+// Chosen rows: as scan, but bound by the latency of memory where rows are far apart.
+void dense_gather(DenseForm form, const float* query, size_t dim, const float* rows,
+                  const float* factors, const uint32_t* which, size_t n, float* out) {
+    with_query(form, query, dim, [=](const auto& q) {
         for (size_t i = 0; i < n; i += 4) {
             uint32_t row[4];
             for (size_t lane = 0; lane < 4; ++lane) {
                 const size_t at = i + lane < n ? i + lane : n - 1;
                 row[lane] = which ? which[at] : uint32_t(at);
             }
-            const __m128 distances = four_distances<kForm>(q, rows, dim, factors, row);
+            const __m128 distances = four_distances(q, rows, dim, factors, row);
             if (i + 4 <= n) {
                 _mm_storeu_ps(out + i, distances);
             } else {
@@ -139,104 +203,89 @@ void gather(const float* query, size_t dim, const float* rows, const float* fact
     });
 }
 
-// Chosen rows: as scan, but bound by the latency of memory where rows are far apart.
-void dense_gather(DenseForm form, const float* query, size_t dim, const float* rows,
-                  const float* factors, const uint32_t* which, size_t n, float* out) {
-    switch (form) {
-        case DenseForm::kL2:
-            return gather<DenseForm::kL2>(query, dim, rows, factors, which, n, out);
-        case DenseForm::kIp:
-            return gather<DenseForm::kIp>(query, dim, rows, factors, which, n, out);
-        case DenseForm::kCosine:
-            return gather<DenseForm::kCosine>(query, dim, rows, factors, which, n, out);
-    }
-}
-
 // ------------------------------------------------------------------------------------- scan
 
-// Rows up to this long are taken from four places at once.
-enum : size_t { kStreamedRow = 2048 };
+// The admitted rows from next to end, in order.
+struct RowCursor {
+    const uint64_t* admit;
+    uint32_t next, end;
 
-inline uint64_t low_bits(uint32_t n) {
-    return n >= 64 ? ~uint64_t(0) : (uint64_t(1) << n) - 1;
-}
+    // Puts up to n of the rows that follow into row; returns how many, 0 at the end.
+    uint32_t take(uint32_t n, uint32_t* row) {
+        uint32_t taken = 0;
+        if (admit == nullptr) {
+            taken = end - next < n ? end - next : n;
+            for (uint32_t i = 0; i < taken; ++i) row[i] = next + i;
+            next += taken;
+            return taken;
+        }
+        while (taken < n && next < end) {
+            const uint64_t bits = admit[next / 64] >> next % 64;
+            next += bits ? uint32_t(_tzcnt_u64(bits)) : 64 - next % 64;
+            if (bits && next < end) row[taken++] = next++;
+        }
+        return taken;
+    }
+};
 
-// Calls four(rows, n) with the admitted rows of a block, four at a time, the last time fewer (then
-// the last of them repeated). kStreams 4 takes them in turn from the quarters of the block, 1 in
-// order.
-template <uint32_t kStreams, class Four>
-inline void for_admitted(const uint64_t* admit, uint32_t first, uint32_t last, const Four& four) {
-    const uint32_t stride =
-        (last - first) / kStreams;  // a multiple of 64 if there are four streams
-    uint32_t row[4], n = 0;
-    for (uint32_t at = first; at < first + stride; at += 64) {
-        uint64_t bits[kStreams], all = ~uint64_t(0);
-        for (uint32_t s = 0; s < kStreams; ++s) {
-            bits[s] = low_bits(last - at);
-            if (admit) bits[s] &= admit[(at + s * stride) / 64];
-            all &= bits[s];
-        }
-        if (n == 0 && all == ~uint64_t(0)) {
-            for (uint32_t i = 0; i < 64; i += 4 / kStreams) {
-                for (uint32_t lane = 0; lane < 4; ++lane) {
-                    row[lane] = at + i + (kStreams == 1 ? lane : lane * stride);
-                }
-                four(row, 4);
-            }
-            continue;
-        }
-        for (uint64_t any = 1; any != 0;) {
-            any = 0;
-            for (uint32_t s = 0; s < kStreams; ++s) {
-                if (bits[s] == 0) continue;
-                row[n++] = at + s * stride + uint32_t(_tzcnt_u64(bits[s]));
-                bits[s] = _blsr_u64(bits[s]);
-                any |= bits[s];
-                if (n == 4) four(row, n), n = 0;
-            }
+// The admitted rows of a block, in turn from its four quarters: four streams far apart come from
+// memory faster than one, for rows of 400 to 3136 bytes by 4 to 60 % (Zen 5,
+// bench/native/dense.cpp).
+struct QuarterCursor {
+    enum : uint32_t { kAtOnce = 64 };
+    RowCursor quarter[4];
+
+    explicit QuarterCursor(const DenseBlock& block) {
+        const uint32_t length = block.n / 4;
+        for (uint32_t s = 0; s < 4; ++s) {
+            quarter[s] = {block.admit, s * length, s < 3 ? (s + 1) * length : block.n};
         }
     }
-    if (n == 0) return;
-    for (uint32_t lane = n; lane < 4; ++lane) row[lane] = row[n - 1];
-    four(row, n);
-}
 
-template <DenseForm kForm>
-void scan(const float* query, size_t dim, const DenseBlock& block, const float* threshold,
-          Sink* sink) {
-    with_query<kForm>(query, dim, [=](const auto& q) {
+    // Puts up to 4 * kAtOnce rows into row; returns how many, 0 at the end.
+    uint32_t take(uint32_t* row) {
+        uint32_t rows[4][kAtOnce], n[4], taken = 0;
+        for (uint32_t s = 0; s < 4; ++s) n[s] = quarter[s].take(kAtOnce, rows[s]);
+        if (n[0] == kAtOnce && n[1] == kAtOnce && n[2] == kAtOnce && n[3] == kAtOnce) {
+            for (uint32_t i = 0; i < kAtOnce; ++i) {
+                for (uint32_t s = 0; s < 4; ++s) row[4 * i + s] = rows[s][i];
+            }
+            return 4 * kAtOnce;
+        }
+        for (uint32_t i = 0; i < kAtOnce; ++i) {
+            for (uint32_t s = 0; s < 4; ++s) {
+                if (i < n[s]) row[taken++] = rows[s][i];
+            }
+        }
+        return taken;
+    }
+};
+
+// Bound by memory: 32 bytes of a row cost two loads, a subtraction and an FMA.
+void dense_scan(DenseForm form, const float* query, size_t dim, const DenseBlock& block,
+                const float* threshold, Sink* sink) {
+    with_query(form, query, dim, [=](const auto& q) {
         const float* const rows = block.rows;
         const float* const factors = block.factors;
         __m128 limit = _mm_set1_ps(*threshold);
-        const auto four = [&](const uint32_t (&row)[4], uint32_t n) {
-            const __m128 distances = four_distances<kForm>(q, rows, dim, factors, row);
-            uint32_t near = uint32_t(_mm_movemask_ps(_mm_cmple_ps(distances, limit)));
-            if (near == 0) return;
-            if (make_room(sink)) limit = _mm_set1_ps(*threshold);
-            float distance[4];
-            _mm_storeu_ps(distance, distances);
-            for (near &= (1u << n) - 1; near != 0; near = _blsr_u32(near)) {
-                const uint32_t lane = _tzcnt_u32(near);
-                report(sink, 0, row[lane], distance[lane]);
+        uint32_t row[4 * QuarterCursor::kAtOnce + 3];
+        QuarterCursor cursor(block);
+        while (const uint32_t n = cursor.take(row)) {
+            row[n] = row[n + 1] = row[n + 2] = row[n - 1];
+            for (uint32_t i = 0; i < n; i += 4) {
+                const __m128 distances = four_distances(q, rows, dim, factors, row + i);
+                uint32_t near = uint32_t(_mm_movemask_ps(_mm_cmple_ps(distances, limit)));
+                if (near == 0) continue;
+                if (make_room(sink)) limit = _mm_set1_ps(*threshold);
+                float distance[4];
+                _mm_storeu_ps(distance, distances);
+                for (; near != 0; near = _blsr_u32(near)) {
+                    const uint32_t lane = _tzcnt_u32(near);
+                    if (i + lane < n) report(sink, 0, row[i + lane], distance[lane]);
+                }
             }
-        };
-        const uint32_t in_streams = dim * sizeof(float) <= kStreamedRow ? block.n / 256 * 256 : 0;
-        for_admitted<4>(block.admit, 0, in_streams, four);
-        for_admitted<1>(block.admit, in_streams, block.n, four);
+        }
     });
-}
-
-// Bound by memory: 32 bytes of a row cost a load, a subtraction and an FMA.
-void dense_scan(DenseForm form, const float* query, size_t dim, const DenseBlock& block,
-                const float* threshold, Sink* sink) {
-    switch (form) {
-        case DenseForm::kL2:
-            return scan<DenseForm::kL2>(query, dim, block, threshold, sink);
-        case DenseForm::kIp:
-            return scan<DenseForm::kIp>(query, dim, block, threshold, sink);
-        case DenseForm::kCosine:
-            return scan<DenseForm::kCosine>(query, dim, block, threshold, sink);
-    }
 }
 
 // ------------------------------------------------------------------------------------- per row
@@ -284,6 +333,7 @@ void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
 }
 
 #include "kernels/dense_tile_avx2.inl"
+#undef NEARBIT_HOT
 
 constexpr DenseKernels dense_kernels = {
     dense_squared_norms, dense_gather,      dense_scan, dense_tile,      dense_tile_workspace,

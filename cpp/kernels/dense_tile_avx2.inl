@@ -1,32 +1,11 @@
 // Many queries against a block: dot products only, whose bounds exclude all but a few rows.
 
-// The admitted rows of a block, a few hundred at a time.
-struct RowCursor {
-    const DenseBlock& block;
-    uint32_t next = 0;
-
-    // Puts up to n of the rows that follow into row; returns how many, 0 at the end.
-    uint32_t take(uint32_t n, uint32_t* row) {
-        uint32_t taken = 0;
-        if (block.admit == nullptr) {
-            while (taken < n && next < block.n) row[taken++] = next++;
-            return taken;
-        }
-        while (taken < n && next < block.n) {
-            const uint64_t bits = block.admit[next / 64] >> next % 64;
-            next += bits ? uint32_t(_tzcnt_u64(bits)) : 64 - next % 64;
-            if (bits && next < block.n) row[taken++] = next++;
-        }
-        return taken;
-    }
-};
-
 // ------------------------------------------------------------------------------------- few queries
 
 // out[r] = dots of row r with the four queries. 12 sums, 3 row vectors and 1 query vector fill the
 // 16 registers; 12 FMA for 7 loads.
-inline void dots_4x3(const float* const (&q)[4], const float* const (&x)[3], size_t dim,
-                     __m256i tail, __m128 (&out)[3]) {
+NEARBIT_HOT void dots_4x3(const float* const (&q)[4], const float* const (&x)[3], size_t dim,
+                          __m128 (&out)[3]) {
     __m256 a0 = _mm256_setzero_ps(), a1 = a0, a2 = a0, b0 = a0, b1 = a0, b2 = a0;
     __m256 c0 = a0, c1 = a0, c2 = a0, d0 = a0, d1 = a0, d2 = a0;
     const auto step = [&](auto load) {
@@ -50,7 +29,12 @@ inline void dots_4x3(const float* const (&q)[4], const float* const (&x)[3], siz
     };
     size_t j = 0;
     for (; j + 8 <= dim; j += 8) step([=](const float* p) { return _mm256_loadu_ps(p + j); });
-    if (j < dim) step([=](const float* p) { return _mm256_maskload_ps(p + j, tail); });
+    if (j < dim && j > 0) {
+        const __m256 fresh = last_lanes(dim - j);
+        step([=](const float* p) { return _mm256_and_ps(_mm256_loadu_ps(p + dim - 8), fresh); });
+    } else if (j < dim) {
+        step([=](const float* p) { return _mm256_maskload_ps(p, first_lanes(dim)); });
+    }
     out[0] = sum_lanes(a0, b0, c0, d0);
     out[1] = sum_lanes(a1, b1, c1, d1);
     out[2] = sum_lanes(a2, b2, c2, d2);
@@ -60,13 +44,12 @@ enum : uint32_t { kMostFewRows = 384, kFewBytes = 24 << 10 };  // rows in L1 bes
 
 // Four queries by three rows, in place. Groups that are not full repeat a query or a row.
 void tile_few(const DenseTile& tile, size_t dim, const DenseBlock& block, Sink* sink) {
-    const __m256i tail = first_lanes(dim % 8);
     const size_t fitting = kFewBytes / sizeof(float) / dim / 3 * 3;
     const uint32_t at_once = fitting < 3              ? 3
                              : fitting > kMostFewRows ? kMostFewRows
                                                       : uint32_t(fitting);
     uint32_t row[kMostFewRows + 2];
-    RowCursor cursor{block};
+    RowCursor cursor{block.admit, 0, block.n};
     while (const uint32_t n = cursor.take(at_once, row)) {
         row[n] = row[n + 1] = row[n - 1];
         for (uint32_t q = 0; q < tile.nq; q += 4) {
@@ -87,7 +70,7 @@ void tile_few(const DenseTile& tile, size_t dim, const DenseBlock& block, Sink* 
                                               block.rows + row[i + 1] * dim,
                                               block.rows + row[i + 2] * dim};
                 __m128 dots[3];
-                dots_4x3(queries, rows, dim, tail, dots);
+                dots_4x3(queries, rows, dim, dots);
                 uint32_t near = 0;
                 for (uint32_t r = 0; r < 3; ++r) {
                     const float f = block.factors[row[i + r]];
@@ -157,7 +140,7 @@ void dense_pack_queries(const float* queries, size_t nq, size_t dim, float* pane
 // Eight dimensions of eight rows, turned into eight rows of a panel; the first n of them are
 // stored.
 template <class Load>
-inline void transpose_8x8(const float* const* x, Load load, float* out, size_t n) {
+NEARBIT_HOT void transpose_8x8(const float* const* x, Load load, float* out, size_t n) {
     const __m256 r0 = load(x[0]), r1 = load(x[1]), r2 = load(x[2]), r3 = load(x[3]);
     const __m256 r4 = load(x[4]), r5 = load(x[5]), r6 = load(x[6]), r7 = load(x[7]);
     const __m256 s0 = _mm256_unpacklo_ps(r0, r1), s1 = _mm256_unpackhi_ps(r0, r1);
@@ -207,7 +190,7 @@ void pack_rows(const DenseTile& tile, size_t dim, const DenseBlock& block, const
 
 // out[6][16] = dots of a panel of queries with a panel of rows. 12 sums, 2 row vectors and 1 query
 // value in the 16 registers; 12 FMA for 8 loads. The sums have names: compilers spill an array.
-inline void dots_6x16(const float* q, const float* x, size_t dim, float* out) {
+NEARBIT_HOT void dots_6x16(const float* q, const float* x, size_t dim, float* out) {
     __m256 a0 = _mm256_setzero_ps(), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0;
     __m256 d0 = a0, d1 = a0, e0 = a0, e1 = a0, f0 = a0, f1 = a0;
     for (size_t j = 0; j < dim; ++j, q += kPanelQueries, x += kPanelRows) {
@@ -249,7 +232,7 @@ void tile_many(const DenseTile& tile, size_t dim, const DenseBlock& block, float
     const size_t row_panel = row_panel_size(dim);
     uint32_t row[kMostPanelRows];
     alignas(32) float dots[kPanelQueries * kPanelRows];
-    RowCursor cursor{block};
+    RowCursor cursor{block.admit, 0, block.n};
     while (const uint32_t n = cursor.take(packed_rows(dim), row)) {
         for (uint32_t i = 0; i < n; i += kPanelRows) {
             pack_rows(tile, dim, block, row + i, n - i < kPanelRows ? n - i : uint32_t(kPanelRows),
