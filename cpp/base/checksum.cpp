@@ -12,7 +12,7 @@
 #include <intrin.h>
 #define NEARBIT_CRC_TARGET
 #else
-#define NEARBIT_CRC_TARGET __attribute__((target("sse4.2")))
+#define NEARBIT_CRC_TARGET __attribute__((target("sse4.2,crc32")))
 #endif
 #elif defined(__ARM_FEATURE_CRC32)
 #include <arm_acle.h>

@@ -1,0 +1,321 @@
+#include "bindings/arrays.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/threads.h"
+
+namespace nearbit {
+namespace {
+
+py::object numpy() {
+    return py::module_::import("numpy");
+}
+
+std::string text_of(py::handle object) {
+    return py::str(object).cast<std::string>();
+}
+
+std::string dtype_name(const py::array& array) {
+    return text_of(array.dtype());
+}
+
+std::string shape_text(const py::array& array) {
+    return text_of(array.attr("shape"));
+}
+
+std::string type_name(py::handle object) {
+    return Py_TYPE(object.ptr())->tp_name;
+}
+
+bool is_list(py::handle object) {
+    return PyList_Check(object.ptr()) || PyTuple_Check(object.ptr());
+}
+
+bool is_bool(py::handle object) {
+    return PyBool_Check(object.ptr()) || type_name(object) == "numpy.bool" ||
+           type_name(object) == "numpy.bool_";
+}
+
+// Any object as an array, of the dtype that it has by itself.
+py::array array_from(py::handle object, const char* argument) {
+    if (py::isinstance<py::array>(object)) {
+        const auto plain_type = py::detail::npy_api::get().PyArray_Type_;
+        if (Py_TYPE(object.ptr()) != plain_type && py::hasattr(object, "mask")) {
+            throw py::type_error(std::string(argument) +
+                                 ": expected a plain array, got a masked "
+                                 "one (fill or drop what is masked first)");
+        }
+        return py::reinterpret_borrow<py::array>(object);
+    }
+    if (object.is_none()) {
+        throw py::type_error(std::string(argument) + ": expected an array, got None");
+    }
+    py::array array;
+    try {
+        array = numpy().attr("asarray")(object);
+    } catch (py::error_already_set& error) {
+        if (!error.matches(PyExc_ValueError) && !error.matches(PyExc_TypeError)) throw;
+        throw py::value_error(std::string(argument) + ": expected an array, got " + shown(object) +
+                              " (" + text_of(error.value()) + ")");
+    }
+    if (array.dtype().kind() == 'O' && py::hasattr(object, "__dlpack__")) {
+        array = numpy().attr("from_dlpack")(object);
+    }
+    return array;
+}
+
+Input::Type float_type(size_t item_bytes) {
+    return item_bytes == 2   ? Input::Type::kFloat16
+           : item_bytes == 4 ? Input::Type::kFloat32
+                             : Input::Type::kFloat64;
+}
+
+// Lists are read as the dtype that is wanted; arrays must have it, or another float dtype.
+py::array floats_from(py::array array, py::handle object, const char* argument) {
+    const char kind = array.dtype().kind();
+    if ((kind == 'i' || kind == 'u') && is_list(object)) {
+        return array.attr("astype")("float64");
+    }
+    if (kind != 'f') {
+        throw py::type_error(std::string(argument) +
+                             ": expected float32 (or another float dtype), "
+                             "got " +
+                             dtype_name(array));
+    }
+    if (array.itemsize() > 8) return array.attr("astype")("float64");
+    return array;
+}
+
+py::array bytes_from(py::array array, py::handle object, const char* argument) {
+    const char kind = array.dtype().kind();
+    if ((kind == 'i' || kind == 'u') && is_list(object)) {
+        if (array.size() != 0 && (array.attr("min")().cast<int64_t>() < 0 ||
+                                  array.attr("max")().cast<int64_t>() > 255)) {
+            throw py::value_error(std::string(argument) + ": expected bytes from 0 to 255, got " +
+                                  text_of(array.attr("min")()) + " to " +
+                                  text_of(array.attr("max")()));
+        }
+        return array.attr("astype")("uint8");
+    }
+    if (kind != 'u' || array.itemsize() != 1) {
+        throw py::type_error(std::string(argument) +
+                             ": expected uint8 (bits as numpy.packbits packs "
+                             "them), got " +
+                             dtype_name(array));
+    }
+    return array;
+}
+
+bool swapped(const py::array& array) {
+    const char order = array.dtype().byteorder();
+    return order == '>' ? std::endian::native == std::endian::little
+                        : order == '<' && std::endian::native == std::endian::big;
+}
+
+int64_t id_from(py::handle object, const char* argument) {
+    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+    if (!index) throw py::error_already_set();
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+    if (overflow != 0) {
+        throw py::value_error(std::string(argument) + ": expected ids below 2**63, got " +
+                              shown(object));
+    }
+    return value;
+}
+
+std::vector<int64_t> id_values(const py::array& array, const char* argument) {
+    if (array.dtype().kind() == 'u' && array.itemsize() == 8 && array.size() != 0) {
+        const py::object largest = array.attr("max")();
+        if (largest.cast<uint64_t>() > uint64_t(INT64_MAX)) {
+            throw py::value_error(std::string(argument) + ": expected ids below 2**63, got " +
+                                  text_of(largest));
+        }
+    }
+    const auto plain =
+        py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(array);
+    if (!plain) throw py::error_already_set();
+    return {plain.data(), plain.data() + plain.size()};
+}
+
+}  // namespace
+
+std::string shown(py::handle object) {
+    std::string text = py::repr(object).cast<std::string>();
+    if (text.size() > 60) text = text.substr(0, 57) + "...";
+    return text + " (" + type_name(object) + ")";
+}
+
+Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
+    const bool floats = codec.input() == InputType::kFloat32;
+    py::array array = array_from(object, argument);
+    array = floats ? floats_from(std::move(array), object, argument)
+                   : bytes_from(std::move(array), object, argument);
+    const size_t width = floats ? codec.dim() : codec.dim() / 8;
+    const auto ndim = array.ndim();
+    if (ndim != 1 && ndim != 2) {
+        const std::string w = std::to_string(width);
+        throw py::value_error(std::string(argument) + ": expected shape (n, " + w + ") or (" + w +
+                              ",), got " + shape_text(array));
+    }
+    if (size_t(array.shape(ndim - 1)) != width) {
+        const std::string got = std::to_string(array.shape(ndim - 1));
+        throw py::value_error(
+            std::string(argument) + ": expected " +
+            (floats ? std::to_string(width) + " dimensions"
+                    : std::to_string(width) + " bytes (" + std::to_string(8 * width) + " bits)") +
+            ", got " + got);
+    }
+    Rows rows;
+    rows.single = ndim == 1;
+    rows.input = {.data = static_cast<const std::byte*>(array.data()),
+                  .n = rows.single ? 1 : size_t(array.shape(0)),
+                  .width = width,
+                  .row_stride = rows.single ? 0 : array.strides(0),
+                  .item_stride = array.strides(ndim - 1),
+                  .type = floats ? float_type(size_t(array.itemsize())) : Input::Type::kUint8,
+                  .swapped = swapped(array),
+                  .argument = argument};
+    rows.owner = std::move(array);
+    return rows;
+}
+
+Ids ids_from(py::handle object, const char* argument) {
+    const std::string wanted = std::string(argument) + ": expected integers, got ";
+    if (is_bool(object)) throw py::type_error(wanted + shown(object));
+    if (!py::isinstance<py::array>(object) && PyIndex_Check(object.ptr())) {
+        return {{id_from(object, argument)}, true};
+    }
+    const py::array array = array_from(object, argument);
+    const char kind = array.dtype().kind();
+    if (array.ndim() > 1) {
+        throw py::value_error(std::string(argument) + ": expected shape (n,), got " +
+                              shape_text(array));
+    }
+    if (array.size() == 0 && is_list(object)) return {};
+    if (kind == 'O' && is_list(object)) {  // Python integers beyond 64 bits, or no integers
+        for (const py::handle item : object) {
+            if (!PyLong_Check(item.ptr())) throw py::type_error(wanted + shown(item));
+            id_from(item, argument);
+        }
+    }
+    if (kind != 'i' && kind != 'u') throw py::type_error(wanted + dtype_name(array));
+    return {id_values(array, argument), array.ndim() == 0};
+}
+
+std::shared_ptr<Filter> filter_from(py::handle object, const char* argument) {
+    const std::string wanted =
+        std::string(argument) + ": expected ids (integers) or a bool array indexed by id, got ";
+    if (is_bool(object) || PyIndex_Check(object.ptr())) {
+        if (!py::isinstance<py::array>(object)) throw py::type_error(wanted + shown(object));
+    }
+    const py::array array = array_from(object, argument);
+    if (array.ndim() != 1) {
+        throw py::value_error(std::string(argument) + ": expected shape (n,), got " +
+                              shape_text(array));
+    }
+    const char kind = array.dtype().kind();
+    if (kind == 'b') {
+        const auto allowed = array.unchecked<bool, 1>();
+        const size_t n = size_t(array.size());
+        Words words(words_for(n));
+        for (size_t i = 0; i < n; ++i) {
+            if (allowed(py::ssize_t(i))) set_bit(words.data(), i);
+        }
+        return std::make_shared<Filter>(std::move(words), n);
+    }
+    if (array.size() == 0 && is_list(object)) {
+        return std::make_shared<Filter>(std::vector<int64_t>());
+    }
+    if (kind != 'i' && kind != 'u') throw py::type_error(wanted + dtype_name(array));
+    std::vector<int64_t> ids = id_values(array, argument);
+    for (const int64_t id : ids) {
+        if (id < 0) {
+            throw py::value_error(std::string(argument) + ": expected ids from 0 up, got " +
+                                  std::to_string(id));
+        }
+    }
+    return std::make_shared<Filter>(std::move(ids));
+}
+
+Filters filters_from(py::handle object, size_t n_queries) {
+    Filters filters;
+    if (object.is_none()) return filters;
+    const auto add = [&](py::handle one) {
+        std::shared_ptr<const Filter> filter;
+        if (!one.is_none()) {
+            filter = py::isinstance<Filter>(one) ? one.cast<std::shared_ptr<Filter>>()
+                                                 : filter_from(one, "filter");
+            filters.owned.push_back(filter);
+        }
+        filters.of_query.push_back(filter.get());
+    };
+    bool one_for_each = false;
+    if (is_list(object)) {
+        for (const py::handle item : object) {
+            one_for_each = one_for_each || item.is_none() || py::isinstance<Filter>(item) ||
+                           is_list(item) ||
+                           (py::isinstance<py::array>(item) &&
+                            py::reinterpret_borrow<py::array>(item).ndim() > 0);
+        }
+    }
+    if (!one_for_each) {
+        add(object);
+        filters.of_query.resize(n_queries, filters.of_query[0]);
+        return filters;
+    }
+    if (size_t(py::len(object)) != n_queries) {
+        throw py::value_error("filter: expected one for each of " + std::to_string(n_queries) +
+                              " queries, got " + std::to_string(py::len(object)));
+    }
+    for (const py::handle item : object) add(item);
+    return filters;
+}
+
+size_t whole_from(py::handle object, const char* argument, size_t least, size_t most) {
+    const std::string wanted = std::string(argument) + ": expected an integer from " +
+                               std::to_string(least) + " to " + std::to_string(most) + ", got ";
+    if (is_bool(object) || !PyIndex_Check(object.ptr()) || py::isinstance<py::array>(object)) {
+        throw py::type_error(wanted + shown(object));
+    }
+    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+    if (!index) throw py::error_already_set();
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+    if (overflow != 0 || value < 0 || size_t(value) < least || size_t(value) > most) {
+        throw py::value_error(wanted + shown(object));
+    }
+    return size_t(value);
+}
+
+size_t threads_from(py::handle object) {
+    return object.is_none() ? default_threads() : whole_from(object, "threads", 1, kMaxThreads);
+}
+
+std::vector<float> radii_from(py::handle object, size_t n_queries) {
+    std::vector<float> radii;
+    if (object.is_none()) return radii;
+    const py::array array = array_from(object, "radius");
+    const char kind = array.dtype().kind();
+    if (kind != 'f' && kind != 'i' && kind != 'u') {
+        throw py::type_error("radius: expected a number or one for each query, got " +
+                             dtype_name(array));
+    }
+    if (array.ndim() > 1 || (array.ndim() == 1 && size_t(array.size()) != n_queries)) {
+        throw py::value_error("radius: expected a number or one for each of " +
+                              std::to_string(n_queries) + " queries, got shape " +
+                              shape_text(array));
+    }
+    const auto plain =
+        py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(array);
+    if (!plain) throw py::error_already_set();
+    for (py::ssize_t i = 0; i < plain.size(); ++i) {
+        if (std::isnan(plain.data()[i])) throw py::value_error("radius: expected numbers, got NaN");
+        radii.push_back(float(plain.data()[i]));
+    }
+    if (array.ndim() == 0) radii.resize(n_queries, radii[0]);
+    return radii;
+}
+
+}  // namespace nearbit

@@ -1,0 +1,375 @@
+// _core.Index and _core.knn: arguments in, arrays out. python/nearbit/index.py documents them.
+#include "index/index.h"
+
+#include <algorithm>
+#include <span>
+
+#include "bindings/arrays.h"
+#include "bindings/calls.h"
+#include "bindings/module.h"
+#include "index/knn.h"
+
+namespace nearbit {
+namespace {
+
+constexpr size_t kMaxK = 65536;
+
+// ---------------------------------------------------------------------------------- results
+
+template <class T>
+py::array_t<T> new_array(size_t rows, size_t columns, bool single) {
+    if (single) return py::array_t<T>(py::ssize_t(columns));
+    return py::array_t<T>({py::ssize_t(rows), py::ssize_t(columns)});
+}
+
+template <class T>
+py::array_t<T> array_of(const std::vector<T>& values) {
+    return py::array_t<T>(py::ssize_t(values.size()), values.data());
+}
+
+// The arrays of k hits for each query, padded with -1 and infinity.
+class HitArrays {
+  public:
+    HitArrays(size_t n, size_t k, bool single, bool counts)
+        : k_(k),
+          ids_(new_array<int64_t>(n, k, single)),
+          distances_(new_array<float>(n, k, single)),
+          id_(ids_.mutable_data()),
+          distance_(distances_.mutable_data()) {
+        if (!counts) return;
+        scored_ = py::array_t<int64_t>(py::ssize_t(n));
+        n_scored_ = static_cast<int64_t*>(scored_.mutable_data());
+    }
+    void put(size_t query, const std::vector<Hit>& hits, size_t n_scored) {
+        int64_t* const ids = id_ + query * k_;
+        float* const distances = distance_ + query * k_;
+        for (size_t i = 0; i < hits.size(); ++i) {
+            ids[i] = hits[i].id;
+            distances[i] = hits[i].distance;
+        }
+        std::fill(ids + hits.size(), ids + k_, int64_t(-1));
+        std::fill(distances + hits.size(), distances + k_, kInfinity);
+        if (n_scored_ != nullptr) n_scored_[query] = int64_t(n_scored);
+    }
+    py::tuple take() {
+        const py::object scored = n_scored_ != nullptr ? py::object(scored_) : py::none();
+        return py::make_tuple(std::move(ids_), std::move(distances_), scored);
+    }
+
+  private:
+    size_t k_;
+    py::array_t<int64_t> ids_;
+    py::array_t<float> distances_;
+    py::array scored_;
+    int64_t* id_;
+    float* distance_;
+    int64_t* n_scored_ = nullptr;
+};
+
+// ---------------------------------------------------------------------------------- searching
+
+py::tuple search(const Index& index, py::handle queries, py::handle k_object, py::handle radius,
+                 py::handle filter, bool stats, py::handle threads, py::handle progress) {
+    const Rows rows = rows_from(queries, index.codec(), "queries");
+    const size_t n = rows.input.n, k = whole_from(k_object, "k", 1, kMaxK);
+    const std::vector<float> radii = radii_from(radius, n);
+    const size_t n_threads = threads_from(threads);
+    if (n == 1 && filter.is_none() && progress.is_none()) {
+        // Too short a call to be worth giving up Python's lock.
+        Memory scratch;
+        std::vector<Hit> hits;
+        if (index.try_search_one(rows.input.rows(0, 1, scratch), k,
+                                 radii.empty() ? kInfinity : radii[0], "queries", hits)) {
+            HitArrays answer(n, k, rows.single, stats);
+            answer.put(0, hits, index.size());
+            return answer.take();
+        }
+    }
+    const Filters filters = filters_from(filter, n);
+    HitArrays answer(n, k, rows.single, stats);
+    PyWatch watch(progress);
+    {
+        const py::gil_scoped_release release;
+        index.search({.queries = rows.input,
+                      .k = k,
+                      .radii = radii.empty() ? nullptr : radii.data(),
+                      .filters = filters.of_query.empty() ? nullptr : filters.of_query.data(),
+                      .threads = n_threads,
+                      .watch = &watch},
+                     [&](size_t query, const std::vector<Hit>& hits, size_t n_scored) {
+                         answer.put(query, hits, n_scored);
+                     });
+    }
+    watch.finish();
+    return answer.take();
+}
+
+py::tuple range_search(const Index& index, py::handle queries, py::handle radius, py::handle filter,
+                       py::handle limit, py::handle threads, py::handle progress) {
+    const Rows rows = rows_from(queries, index.codec(), "queries");
+    const size_t n = rows.input.n;
+    if (radius.is_none()) throw py::type_error("radius: expected a number, got None");
+    const std::vector<float> radii = radii_from(radius, n);
+    const size_t k =
+        limit.is_none() ? Best::kAll : whole_from(limit, "limit", 1, size_t(INT64_MAX));
+    const size_t n_threads = threads_from(threads);
+    const Filters filters = filters_from(filter, n);
+    std::vector<std::vector<Hit>> found(n);
+    PyWatch watch(progress);
+    {
+        const py::gil_scoped_release release;
+        index.search(
+            {.queries = rows.input,
+             .k = k,
+             .radii = radii.data(),
+             .filters = filters.of_query.empty() ? nullptr : filters.of_query.data(),
+             .threads = n_threads,
+             .watch = &watch},
+            [&](size_t query, const std::vector<Hit>& hits, size_t) { found[query] = hits; });
+    }
+    watch.finish();
+    py::array_t<int64_t> indptr(py::ssize_t(n + 1));
+    int64_t* const ends = indptr.mutable_data();
+    ends[0] = 0;
+    for (size_t q = 0; q < n; ++q) ends[q + 1] = ends[q] + int64_t(found[q].size());
+    py::array_t<int64_t> ids(py::ssize_t(ends[n]));
+    py::array_t<float> distances(py::ssize_t(ends[n]));
+    int64_t* id = ids.mutable_data();
+    float* distance = distances.mutable_data();
+    for (const std::vector<Hit>& hits : found) {
+        for (const Hit& hit : hits) {
+            *id++ = hit.id;
+            *distance++ = hit.distance;
+        }
+    }
+    return py::make_tuple(indptr, ids, distances);
+}
+
+py::tuple knn_of_arrays(py::handle queries, py::handle base, py::handle k_object,
+                        const std::string& metric, py::handle threads, py::handle progress) {
+    const bool bits = metric == "hamming";
+    const py::object base_array = py::module_::import("numpy").attr("asanyarray")(base);
+    const auto shape = base_array.attr("shape").cast<std::vector<size_t>>();
+    if (shape.size() != 2) {
+        throw py::value_error("base: expected shape (n, d), got " +
+                              py::str(base_array.attr("shape")).cast<std::string>());
+    }
+    const auto codec =
+        make_codec(bits ? "bits" : "float32", bits ? 8 * shape[1] : shape[1], metric);
+    // A list is read as the metric's dtype, so it goes in as it is.
+    const bool listed = PyList_Check(base.ptr()) || PyTuple_Check(base.ptr());
+    const Rows base_rows = rows_from(listed ? base : py::handle(base_array), *codec, "base");
+    const Rows rows = rows_from(queries, *codec, "queries");
+    const size_t k = whole_from(k_object, "k", 1, kMaxK), n_threads = threads_from(threads);
+    HitArrays answer(rows.input.n, k, rows.single, false);
+    PyWatch watch(progress);
+    {
+        const py::gil_scoped_release release;
+        knn(*codec, base_rows.input,
+            {.queries = rows.input, .k = k, .threads = n_threads, .watch = &watch},
+            [&](size_t query, const std::vector<Hit>& hits, size_t n_scored) {
+                answer.put(query, hits, n_scored);
+            });
+    }
+    watch.finish();
+    return answer.take();
+}
+
+// ---------------------------------------------------------------------------------- changing
+
+py::array_t<int64_t> add(Index& index, py::handle vectors, py::handle ids, py::handle threads,
+                         py::handle progress) {
+    const Rows rows = rows_from(vectors, index.codec(), "vectors");
+    Ids given;
+    if (!ids.is_none()) given = ids_from(ids, "ids");
+    const size_t n_threads = threads_from(threads);
+    PyWatch watch(progress);
+    std::vector<int64_t> added;
+    {
+        const py::gil_scoped_release release;
+        added = index.add(rows.input, ids.is_none() ? nullptr : &given.values, n_threads, &watch);
+    }
+    return array_of(added);
+}
+
+size_t remove(Index& index, py::handle ids, bool ignore_missing) {
+    const Ids given = ids_from(ids, "ids");
+    PyWatch watch{py::none()};
+    const py::gil_scoped_release release;
+    return index.remove(given.values, ignore_missing, &watch);
+}
+
+void replace(Index& index, py::handle ids, py::handle vectors, py::handle threads,
+             py::handle progress, bool and_add) {
+    const Ids given = ids_from(ids, "ids");
+    const Rows rows = rows_from(vectors, index.codec(), "vectors");
+    const size_t n_threads = threads_from(threads);
+    PyWatch watch(progress);
+    const py::gil_scoped_release release;
+    if (and_add) {
+        index.upsert(given.values, rows.input, n_threads, &watch);
+    } else {
+        index.update(given.values, rows.input, n_threads, &watch);
+    }
+}
+
+py::array get(const Index& index, py::handle ids) {
+    const Ids given = ids_from(ids, "ids");
+    const bool floats = index.codec().output() == InputType::kFloat32;
+    const size_t n = given.values.size(), row_bytes = index.codec().output_bytes();
+    const size_t width = floats ? row_bytes / sizeof(float) : row_bytes;
+    py::array rows = floats ? py::array(new_array<float>(n, width, given.single))
+                            : py::array(new_array<uint8_t>(n, width, given.single));
+    auto* const out = static_cast<std::byte*>(rows.mutable_data());
+    PyWatch watch{py::none()};
+    {
+        const py::gil_scoped_release release;
+        index.get(given.values, out, &watch);
+    }
+    return rows;
+}
+
+// ---------------------------------------------------------------------------------- files
+
+class BytesView {
+  public:
+    explicit BytesView(py::handle object) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) {
+            PyErr_Clear();
+            throw py::type_error("data: expected bytes, got " + shown(object));
+        }
+    }
+    ~BytesView() { PyBuffer_Release(&view_); }
+    BytesView(const BytesView&) = delete;
+    BytesView& operator=(const BytesView&) = delete;
+    std::span<const std::byte> bytes() const {
+        return {static_cast<const std::byte*>(view_.buf), size_t(view_.len)};
+    }
+
+  private:
+    Py_buffer view_;
+};
+
+py::bytes to_bytes(const Index& index) {
+    PyWatch watch{py::none()};
+    MemoryOutput output;
+    {
+        const py::gil_scoped_release release;
+        index.write(output, &watch);
+    }
+    return py::bytes(output.bytes);
+}
+
+std::unique_ptr<Index> from_bytes(py::handle data) {
+    const BytesView view(data);
+    PyWatch watch{py::none()};
+    const py::gil_scoped_release release;
+    return Index::from_bytes(view.bytes(), &watch);
+}
+
+py::dict stats(const Index& index) {
+    const Index::Stats s = index.stats();
+    py::dict result;
+    result["items"] = s.n_items;
+    result["slots"] = s.n_slots;
+    result["code_bytes"] = s.code_bytes;
+    result["factor_bytes"] = s.factor_bytes;
+    result["id_bytes"] = s.directory_bytes;
+    return result;
+}
+
+}  // namespace
+
+void bind_index(py::module_& m) {
+    using py::arg;
+    py::class_<Filter, std::shared_ptr<Filter>>(m, "Filter").def("__len__", &Filter::size);
+
+    py::class_<Index>(m, "Index")
+        .def(py::init([](py::handle dim, const std::string& metric, const std::string& codec) {
+                 return std::make_unique<Index>(
+                     make_codec(codec, whole_from(dim, "dim", 1, kMaxBits), metric));
+             }),
+             arg("dim"), arg("metric"), arg("codec"))
+        .def_property_readonly("dim", [](const Index& i) { return i.codec().dim(); })
+        .def_property_readonly("metric",
+                               [](const Index& i) { return metric_name(i.codec().metric()); })
+        .def_property_readonly("codec", [](const Index& i) { return i.codec().name(); })
+        .def_property_readonly("readonly", &Index::read_only)
+        .def("__len__", &Index::size)
+        .def("__contains__",
+             [](const Index& index, py::handle id) {
+                 const Ids given = ids_from(id, "id");
+                 if (!given.single)
+                     throw py::type_error("id: expected an integer, got " + shown(id));
+                 const py::gil_scoped_release release;
+                 return index.contains(given.values[0]);
+             })
+        .def("ids",
+             [](const Index& index) {
+                 std::vector<int64_t> ids;
+                 {
+                     const py::gil_scoped_release release;
+                     ids = index.ids();
+                 }
+                 return array_of(ids);
+             })
+        .def("search", &search, arg("queries"), arg("k"), arg("radius"), arg("filter"),
+             arg("stats"), arg("threads"), arg("progress"))
+        .def("range_search", &range_search, arg("queries"), arg("radius"), arg("filter"),
+             arg("limit"), arg("threads"), arg("progress"))
+        .def("add", &add, arg("vectors"), arg("ids"), arg("threads"), arg("progress"))
+        .def("remove", &remove, arg("ids"), arg("ignore_missing"))
+        .def("replace", &replace, arg("ids"), arg("vectors"), arg("threads"), arg("progress"),
+             arg("and_add"))
+        .def("get", &get, arg("ids"))
+        .def(
+            "reserve",
+            [](Index& index, py::handle n_object) {
+                const size_t n = whole_from(n_object, "n", 0, size_t(INT64_MAX));
+                PyWatch watch{py::none()};
+                const py::gil_scoped_release release;
+                index.reserve(n, &watch);
+            },
+            arg("n"))
+        .def("compact",
+             [](Index& index) {
+                 PyWatch watch{py::none()};
+                 const py::gil_scoped_release release;
+                 index.compact(&watch);
+             })
+        .def("copy",
+             [](const Index& index) {
+                 PyWatch watch{py::none()};
+                 const py::gil_scoped_release release;
+                 return index.copy(&watch);
+             })
+        .def("stats", &stats)
+        .def(
+            "save",
+            [](const Index& index, const py::bytes& path) {
+                const std::string name = path;
+                PyWatch watch{py::none()};
+                const py::gil_scoped_release release;
+                index.save(name, &watch);
+            },
+            arg("path"))
+        .def("to_bytes", &to_bytes);
+
+    m.def(
+        "load",
+        [](const py::bytes& path, bool map, bool verify) {
+            const std::string name = path;
+            PyWatch watch{py::none()};
+            const py::gil_scoped_release release;
+            return Index::load(name, map, verify, &watch);
+        },
+        arg("path"), arg("mmap"), arg("verify"));
+    m.def("from_bytes", &from_bytes, arg("data"));
+    m.def(
+        "filter", [](py::handle allowed) { return filter_from(allowed, "allowed"); },
+        arg("allowed"));
+    m.def("knn", &knn_of_arrays, arg("queries"), arg("base"), arg("k"), arg("metric"),
+          arg("threads"), arg("progress"));
+}
+
+}  // namespace nearbit

@@ -1,0 +1,9 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace nearbit {
+
+void bind_index(pybind11::module_& m);
+
+}  // namespace nearbit

@@ -1,0 +1,103 @@
+// The seam between what an item is stored as and everything else.
+//
+// A codec turns input rows into codes and some queries into a Scorer; a layout chooses Blocks of
+// codes for the Scorer to score; a Collector keeps what is worth keeping. None knows the others'
+// kinds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "base/memory.h"
+
+namespace nearbit {
+
+enum class Metric { kL2, kIp, kCosine, kHamming };
+const char* metric_name(Metric metric);
+
+enum class InputType { kFloat32, kBits };  // a row: dim floats, or dim / 8 bytes
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// The best rows of one query so far.
+class Collector {
+  public:
+    virtual ~Collector() = default;
+    // A row in a slot at a canonical distance; those above the threshold may be left out.
+    virtual void offer(uint32_t slot, float distance) = 0;
+    float threshold() const { return threshold_; }
+
+  protected:
+    float threshold_ = kInfinity;
+};
+
+// Rows one behind the other, as a codec made them.
+struct Block {
+    const std::byte* codes;
+    const float* factors;   // one for each row, or null where the codec has none
+    const uint64_t* admit;  // bit i: row i may be found; null: all may
+    const uint32_t* slots;  // the slot of each row; null: first_slot, first_slot + 1, ...
+    uint32_t first_slot;
+    uint32_t n;
+
+    uint32_t slot(uint32_t row) const { return slots != nullptr ? slots[row] : first_slot + row; }
+};
+
+// Some queries, made ready. Const, so several threads may use one at once, each with scratch of its
+// own.
+class Scorer {
+  public:
+    virtual ~Scorer() = default;
+    // Offers to collectors[q], for each query q, every admitted row within its threshold.
+    virtual void scan(const Block& block, Collector* const* collectors, Memory& scratch) const = 0;
+    // The same for chosen rows of the block, whatever its admit says.
+    virtual void gather(const Block& block, const uint32_t* rows, size_t n,
+                        Collector* const* collectors) const = 0;
+};
+
+class Codec {
+  public:
+    virtual ~Codec() = default;
+    virtual const char* name() const = 0;
+    virtual InputType input() const = 0;
+    virtual InputType output() const = 0;  // what decode gives back
+    virtual size_t code_bytes() const = 0;
+    virtual bool has_factors() const = 0;
+
+    // codes: n * code_bytes(); factors: n, or null if there are none. Reads each input row once:
+    // the code is checked, not the caller's array, which another thread may be writing to. Throws
+    // InvalidArgument naming `argument` and its row (first_row + i) if a row can't be stored.
+    virtual void encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
+                        const char* argument, size_t first_row) const = 0;
+    // The finest copy of rows that codes hold, in the output type.
+    virtual void decode(const std::byte* codes, size_t n, std::byte* rows) const = 0;
+    // Copies and checks n input rows as queries; errors as of encode.
+    virtual std::unique_ptr<Scorer> prepare(const std::byte* queries, size_t n,
+                                            const char* argument, size_t first_row) const = 0;
+
+    size_t dim() const { return dim_; }
+    Metric metric() const { return metric_; }
+    size_t input_bytes() const {
+        return input() == InputType::kFloat32 ? dim_ * sizeof(float) : dim_ / 8;
+    }
+    size_t output_bytes() const {
+        return output() == InputType::kFloat32 ? dim_ * sizeof(float) : code_bytes();
+    }
+
+  protected:
+    Codec(size_t dim, Metric metric) : dim_(dim), metric_(metric) {}
+    const size_t dim_;
+    const Metric metric_;
+};
+
+constexpr size_t kMaxDim = 65536;             // of floats
+constexpr size_t kMaxBits = size_t(1) << 24;  // counts of bits up to here are exact in a float
+
+// The one table of what goes with what: throws InvalidArgument with what there is.
+std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
+                                        const std::string& metric);
+
+}  // namespace nearbit

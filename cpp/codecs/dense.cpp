@@ -1,0 +1,289 @@
+#include "codecs/dense.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+namespace nearbit {
+namespace {
+
+constexpr double kLargestSquaredNorm = double(std::numeric_limits<float>::max()) / 4;
+// Below this length a row's direction is lost in float32's denormal numbers.
+constexpr double kSmallestCosineNorm = 1e-30;
+
+DenseForm form_of(Metric metric) {
+    return metric == Metric::kL2   ? DenseForm::kL2
+           : metric == Metric::kIp ? DenseForm::kIp
+                                   : DenseForm::kCosine;
+}
+
+[[noreturn]] void refuse(const float* row, size_t dim, double squared_norm, const char* argument,
+                         size_t at) {
+    const std::string where = std::string(argument) + ": row " + std::to_string(at);
+    for (size_t j = 0; j < dim; ++j) {
+        if (std::isfinite(row[j])) continue;
+        throw InvalidArgument(where + ": expected finite numbers, got " +
+                              (std::isnan(row[j]) ? "NaN"
+                               : row[j] > 0       ? "inf"
+                                                  : "-inf") +
+                              " at dimension " + std::to_string(j));
+    }
+    throw InvalidArgument(where + ": expected a squared norm of at most " +
+                          std::to_string(kLargestSquaredNorm) +
+                          " (so that no distance overflows), got " + std::to_string(squared_norm));
+}
+
+// Length 1 / |x| for cosine, 0 for a zero row.
+double inverse_norm(double squared_norm, const char* argument, size_t at) {
+    if (squared_norm == 0) return 0;
+    const double norm = std::sqrt(squared_norm);
+    if (norm < kSmallestCosineNorm) {
+        throw InvalidArgument(std::string(argument) + ": row " + std::to_string(at) +
+                              ": expected zero or a norm of at least 1e-30 for cosine, got " +
+                              std::to_string(std::log10(norm)) + " as its base-10 logarithm");
+    }
+    return 1 / norm;
+}
+
+// |x|^2 may be rounded either way; tile_error's allowance covers it.
+float factor_of(Metric metric, double squared_norm, const char* argument, size_t at) {
+    if (metric == Metric::kL2) return float(squared_norm);
+    if (metric == Metric::kIp) return float(std::sqrt(squared_norm));
+    return float(inverse_norm(squared_norm, argument, at));
+}
+
+// How far a tile's estimate may lie from the canonical distance, as a share of |q|^2 + |x|^2 (l2),
+// |q| |x| (ip) or 1 (cosine): dim rounded additions in any order, those of the canonical function
+// (at least eight sums side by side, squared differences twice the norms), and a few roundings of
+// norms and sums.
+double tile_error(size_t dim) {
+    return (1.25 * double(dim) + 32) * 0x1p-24;
+}
+
+// Squared norm's unit roundoffs are inside tile_error; this one is for storing a bound as a float.
+float round_up(double x) {
+    return x == double(kInfinity) ? kInfinity : std::nextafter(float(x), kInfinity);
+}
+
+class DenseScorer final : public Scorer {
+  public:
+    DenseScorer(Metric metric, size_t dim, const std::byte* queries, size_t n, const char* argument,
+                size_t first_row)
+        : kernels_(kernels().dense), metric_(metric), form_(form_of(metric)), dim_(dim), n_(n) {
+        memory_ = Memory((n * dim + 16) * sizeof(float));
+        queries_ = reinterpret_cast<float*>(memory_.data());
+        squared_norms_.resize(n);
+        copy_checked(reinterpret_cast<const float*>(queries), n, dim, queries_,
+                     squared_norms_.data(), argument, first_row);
+        if (metric == Metric::kCosine) {
+            for (size_t q = 0; q < n; ++q) {
+                const float scale = float(inverse_norm(squared_norms_[q], argument, first_row + q));
+                for (size_t j = 0; j < dim; ++j) queries_[q * dim + j] *= scale;
+            }
+        }
+        if (n > 1) prepare_tile();
+    }
+
+    void scan(const Block& block, Collector* const* collectors, Memory& scratch) const override {
+        if (n_ > 1) {
+            tile(block, collectors, scratch);
+            return;
+        }
+        Drain drain(*this, block, collectors);
+        float threshold = collectors[0]->threshold();
+        drain.threshold = &threshold;
+        kernels_.scan(form_, queries_, dim_, dense_block(block), &threshold, &drain);
+        drain.finish();
+    }
+
+    void gather(const Block& block, const uint32_t* rows, size_t n,
+                Collector* const* collectors) const override {
+        constexpr size_t kAtOnce = 64;
+        float distances[kAtOnce];
+        for (size_t q = 0; q < n_; ++q) {
+            for (size_t begin = 0; begin < n; begin += kAtOnce) {
+                const size_t m = std::min(kAtOnce, n - begin);
+                distances_of(q, block, rows + begin, m, distances);
+                for (size_t i = 0; i < m; ++i) {
+                    if (distances[i] <= collectors[q]->threshold()) {
+                        collectors[q]->offer(block.slot(rows[begin + i]), distances[i]);
+                    }
+                }
+            }
+        }
+    }
+
+  private:
+    // Takes candidates of scan (with their distances) and of tile (to be scored here, once more and
+    // canonically) to the collectors.
+    struct Drain : Sink {
+        Drain(const DenseScorer& scorer_, const Block& block_, Collector* const* collectors_)
+            : scorer(scorer_), block(block_), collectors(collectors_) {
+            items = places;
+            count = 0;
+            capacity = kPlaces;
+            drain = [](Sink* sink) { static_cast<Drain*>(sink)->empty(); };
+        }
+        void empty() {
+            if (count == 0) return;
+            if (bound != nullptr) {
+                score();
+            } else {
+                for (uint32_t i = 0; i < count; ++i) {
+                    collectors[0]->offer(block.slot(places[i].row), places[i].distance);
+                }
+                *threshold = collectors[0]->threshold();
+            }
+            count = 0;
+        }
+        // Candidates of one query usually come together: score each run at once.
+        void score() {
+            uint32_t rows[kPlaces];
+            float distances[kPlaces];
+            for (uint32_t begin = 0, end; begin < count; begin = end) {
+                const uint32_t q = places[begin].query;
+                for (end = begin; end < count && places[end].query == q; ++end) {
+                    rows[end - begin] = places[end].row;
+                }
+                scorer.distances_of(q, block, rows, end - begin, distances);
+                for (uint32_t i = 0; i < end - begin; ++i) {
+                    if (distances[i] <= collectors[q]->threshold()) {
+                        collectors[q]->offer(block.slot(rows[i]), distances[i]);
+                    }
+                }
+                bound[q] = scorer.tile_bound(q, collectors[q]->threshold());
+            }
+        }
+        void finish() { empty(); }
+
+        static constexpr uint32_t kPlaces = 2 * kSinkRoom;
+        const DenseScorer& scorer;
+        const Block& block;
+        Collector* const* collectors;
+        float* threshold = nullptr;  // scan
+        float* bound = nullptr;      // tile
+        Candidate places[kPlaces];
+    };
+
+    static DenseBlock dense_block(const Block& block) {
+        return {reinterpret_cast<const float*>(block.codes), block.factors, block.admit, block.n};
+    }
+
+    void distances_of(size_t q, const Block& block, const uint32_t* rows, size_t n,
+                      float* out) const {
+        kernels_.gather(form_, queries_ + q * dim_, dim_,
+                        reinterpret_cast<const float*>(block.codes), block.factors, rows, n, out);
+    }
+
+    // A tile excludes by a lower bound of the canonical distance: the estimate less its error, with
+    // the part of both that is the row's in alpha * f and the query's moved to the right-hand side.
+    void prepare_tile() {
+        const double error = tile_error(dim_);
+        alpha_.resize(n_);
+        for (size_t q = 0; q < n_; ++q) {
+            alpha_[q] = metric_ == Metric::kL2   ? float(1 - error)
+                        : metric_ == Metric::kIp ? -round_up(error * std::sqrt(squared_norms_[q]))
+                                                 : 0.0f;
+        }
+        if (n_ >= kernels_.pack_from) {
+            panels_ = Memory(kernels_.packed_size(n_, dim_) * sizeof(float));
+            kernels_.pack_queries(queries_, n_, dim_, reinterpret_cast<float*>(panels_.data()));
+        }
+    }
+
+    float tile_bound(size_t q, float threshold) const {
+        if (threshold == kInfinity) return kInfinity;
+        const double error = tile_error(dim_);
+        const double offset = metric_ == Metric::kL2       ? (1 - error) * squared_norms_[q]
+                              : metric_ == Metric::kCosine ? 1 - error
+                                                           : 0;
+        return round_up(double(threshold) - offset);
+    }
+
+    void tile(const Block& block, Collector* const* collectors, Memory& scratch) const {
+        const size_t workspace = (kernels_.tile_workspace(dim_) + 15) / 16 * 16;
+        scratch.at_least((workspace + n_) * sizeof(float));
+        float* const work = reinterpret_cast<float*>(scratch.data());
+        Drain drain(*this, block, collectors);
+        drain.bound = work + workspace;
+        for (size_t q = 0; q < n_; ++q) drain.bound[q] = tile_bound(q, collectors[q]->threshold());
+        const DenseTile tile = {.queries = queries_,
+                                .panels = reinterpret_cast<const float*>(panels_.data()),
+                                .alpha = alpha_.data(),
+                                .bound = drain.bound,
+                                .beta = metric_ == Metric::kL2   ? -2.0f
+                                        : metric_ == Metric::kIp ? -1.0f
+                                                                 : 0.0f,
+                                .gamma = metric_ == Metric::kCosine ? -1.0f : 0.0f,
+                                .nq = uint32_t(n_)};
+        kernels_.tile(tile, dim_, dense_block(block), work, &drain);
+        drain.finish();
+    }
+
+    const DenseKernels& kernels_;
+    const Metric metric_;
+    const DenseForm form_;
+    const size_t dim_, n_;
+    Memory memory_, panels_;
+    float* queries_;
+    std::vector<double> squared_norms_;
+    std::vector<float> alpha_;
+};
+
+class Float32 final : public Codec {
+  public:
+    Float32(size_t dim, Metric metric) : Codec(dim, metric) {}
+    const char* name() const override { return "float32"; }
+    InputType input() const override { return InputType::kFloat32; }
+    InputType output() const override { return InputType::kFloat32; }
+    size_t code_bytes() const override { return dim_ * sizeof(float); }
+    bool has_factors() const override { return true; }
+
+    void encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
+                const char* argument, size_t first_row) const override {
+        constexpr size_t kAtOnce = 64;
+        double squared_norms[kAtOnce];
+        for (size_t begin = 0; begin < n; begin += kAtOnce) {
+            const size_t m = std::min(kAtOnce, n - begin);
+            copy_checked(reinterpret_cast<const float*>(rows + begin * code_bytes()), m, dim_,
+                         reinterpret_cast<float*>(codes + begin * code_bytes()), squared_norms,
+                         argument, first_row + begin);
+            for (size_t i = 0; i < m; ++i) {
+                factors[begin + i] =
+                    factor_of(metric_, squared_norms[i], argument, first_row + begin + i);
+            }
+        }
+    }
+
+    void decode(const std::byte* codes, size_t n, std::byte* rows) const override {
+        std::memcpy(rows, codes, n * code_bytes());
+    }
+
+    std::unique_ptr<Scorer> prepare(const std::byte* queries, size_t n, const char* argument,
+                                    size_t first_row) const override {
+        return std::make_unique<DenseScorer>(metric_, dim_, queries, n, argument, first_row);
+    }
+};
+
+}  // namespace
+
+void copy_checked(const float* rows, size_t n, size_t dim, float* copy, double* squared_norms,
+                  const char* argument, size_t first_row) {
+    if (copy != rows) std::memcpy(copy, rows, n * dim * sizeof(float));
+    kernels().dense.squared_norms(copy, n, dim, squared_norms);
+    for (size_t i = 0; i < n; ++i) {
+        if (!(squared_norms[i] <= kLargestSquaredNorm)) {
+            refuse(copy + i * dim, dim, squared_norms[i], argument, first_row + i);
+        }
+    }
+}
+
+std::shared_ptr<const Codec> make_float32(size_t dim, Metric metric) {
+    return std::make_shared<Float32>(dim, metric);
+}
+
+}  // namespace nearbit

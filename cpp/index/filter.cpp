@@ -1,0 +1,27 @@
+#include "index/filter.h"
+
+#include <algorithm>
+
+namespace nearbit {
+
+Filter::Filter(std::vector<int64_t> ids) : ids_(std::move(ids)) {
+    std::sort(ids_.begin(), ids_.end());
+    ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());
+}
+
+size_t Filter::size() const {
+    return by_bits_ ? count_bits(bits_) : ids_.size();
+}
+
+std::shared_ptr<const Admit> Filter::remembered(const State& state) const {
+    const std::lock_guard guard(mutex_);
+    return state == state_ ? admit_ : nullptr;
+}
+
+void Filter::remember(const State& state, std::shared_ptr<const Admit> admit) const {
+    const std::lock_guard guard(mutex_);
+    state_ = state;
+    admit_ = std::move(admit);
+}
+
+}  // namespace nearbit

@@ -1,0 +1,63 @@
+// Which ids may be found.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/bits.h"
+
+namespace nearbit {
+
+// The slots that a search may report, as they were when it began.
+struct Admit {
+    Words words;
+    size_t count = 0;
+};
+
+// A set of ids, for any number of searches. It remembers the slots that it last came to; those hold
+// for one state of one index, so later changes can't confuse it.
+class Filter {
+  public:
+    // Any order; repeated and unknown ids do no harm.
+    explicit Filter(std::vector<int64_t> ids);
+    // Bit i: id i is allowed; ids from n up are not.
+    Filter(Words bits, size_t n) : bits_(std::move(bits)), n_bits_(n), by_bits_(true) {}
+
+    size_t size() const;
+    // Calls visit(id) for the ids begin..end-1 in order of the set (0..size of span()), ascending.
+    template <class Visit>
+    void for_each(size_t begin, size_t end, Visit visit) const {
+        if (by_bits_) {
+            for_each_bit(bits_.data(), begin, end, [&](size_t id) { visit(int64_t(id)); });
+        } else {
+            for (size_t i = begin; i < end; ++i) visit(ids_[i]);
+        }
+    }
+    // How far for_each counts: ids listed, or bits.
+    size_t span() const { return by_bits_ ? n_bits_ : ids_.size(); }
+    // The bits themselves where they are; else null.
+    const Words* bits() const { return by_bits_ ? &bits_ : nullptr; }
+
+    // state: which index, and which of its states (see Index::State).
+    struct State {
+        const void* of = nullptr;
+        uint64_t version = 0;
+        bool operator==(const State&) const = default;
+    };
+    std::shared_ptr<const Admit> remembered(const State& state) const;
+    void remember(const State& state, std::shared_ptr<const Admit> admit) const;
+
+  private:
+    std::vector<int64_t> ids_;
+    Words bits_;
+    size_t n_bits_ = 0;
+    bool by_bits_ = false;
+
+    mutable std::mutex mutex_;
+    mutable State state_;
+    mutable std::shared_ptr<const Admit> admit_;
+};
+
+}  // namespace nearbit

@@ -1,0 +1,347 @@
+// Changes: each is checked and prepared first, beside searches, and then applied in short exclusive
+// steps that can't fail.
+#include "index/index.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "index/writing.h"
+
+namespace nearbit {
+namespace {
+
+using Exclusive = std::lock_guard<RwLock>;
+
+constexpr size_t kEncodeBytes = size_t(256) << 10;    // of input rows, in one task of an add
+constexpr size_t kExclusiveBytes = size_t(64) << 10;  // copied in one exclusive step: about 10 us
+constexpr size_t kExclusiveSlots = 2048;              // touched in one exclusive step
+
+std::string id_text(int64_t id) {
+    return "id " + std::to_string(id);
+}
+
+void check_ids(const std::vector<int64_t>& ids) {
+    for (size_t i = 0; i < ids.size(); ++i) {
+        if (ids[i] < 0) {
+            throw InvalidArgument("ids: expected ids from 0 up, got " + std::to_string(ids[i]) +
+                                  " at position " + std::to_string(i));
+        }
+    }
+    if (std::is_sorted(ids.begin(), ids.end(), std::less_equal<>())) return;  // strictly ascending
+    std::vector<int64_t> sorted = ids;
+    std::sort(sorted.begin(), sorted.end());
+    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+    if (twice != sorted.end()) {
+        throw InvalidArgument("ids: expected distinct ids, got " + std::to_string(*twice) +
+                              " more than once");
+    }
+}
+
+}  // namespace
+
+Index::Index(std::shared_ptr<const Codec> codec)
+    : codec_(std::move(codec)), store_(std::make_shared<Store>(codec_)) {}
+
+// ------------------------------------------------------------------------------------ checks
+
+void Index::check_rows(const Input& vectors, const std::vector<int64_t>& ids) const {
+    if (ids.size() != vectors.n) {
+        throw InvalidArgument("ids: expected one for each of " + std::to_string(vectors.n) +
+                              " rows, got " + std::to_string(ids.size()));
+    }
+    check_ids(ids);
+}
+
+std::vector<uint32_t> Index::find_all(const std::vector<int64_t>& ids) const {
+    std::vector<uint32_t> slots(ids.size());
+    std::transform(ids.begin(), ids.end(), slots.begin(),
+                   [&](int64_t id) { return store_->ids.find(id); });
+    return slots;
+}
+
+// ------------------------------------------------------------------------------------ steps
+
+Index::Staged Index::stage(const Input& vectors, const size_t* which, size_t n, size_t threads,
+                           Watch* watch) const {
+    const size_t code_bytes = codec_->code_bytes();
+    Staged staged{Memory(n * code_bytes), Memory(codec_->has_factors() ? n * sizeof(float) : 0)};
+    const size_t at_once = std::max<size_t>(1, kEncodeBytes / codec_->input_bytes());
+    parallel_for((n + at_once - 1) / at_once, threads, watch, [&](size_t task) {
+        Memory scratch;
+        const size_t first = task * at_once, end = std::min(n, first + at_once);
+        for (size_t i = first; i < end; ++i) {
+            const size_t row = which != nullptr ? which[i] : i;
+            codec_->encode(vectors.rows(row, 1, scratch), 1, staged.codes.data() + i * code_bytes,
+                           reinterpret_cast<float*>(staged.factors.data()) + i, vectors.argument,
+                           row);
+        }
+        if (watch != nullptr) watch->advance(end - first);
+    });
+    return staged;
+}
+
+void Index::put(const Staged& staged, const std::vector<uint32_t>& slots, const int64_t* ids) {
+    const size_t code_bytes = codec_->code_bytes();
+    const size_t at_once = std::max<size_t>(1, kExclusiveBytes / code_bytes);
+    const float* const factors = reinterpret_cast<const float*>(staged.factors.data());
+    for (size_t first = 0; first < slots.size(); first += at_once) {
+        const Exclusive guard(lock_);
+        for (size_t i = first; i < std::min(slots.size(), first + at_once); ++i) {
+            store_->rows.put(slots[i], staged.codes.data() + i * code_bytes,
+                             factors != nullptr ? factors + i : nullptr);
+            if (ids != nullptr) store_->ids.write_id(slots[i], ids[i]);
+        }
+    }
+}
+
+void Index::changed() {
+    ++version_;
+    size_.store(store_->ids.n_live(), std::memory_order_relaxed);
+}
+
+// Slots that were removed before every call now under way began.
+void Index::reclaim() {
+    size_t gone = 0;
+    while (gone < retired_.size() && calls_.ended_before(retired_[gone].first)) {
+        free_.insert(free_.end(), retired_[gone].second.begin(), retired_[gone].second.end());
+        ++gone;
+    }
+    retired_.erase(retired_.begin(), retired_.begin() + std::ptrdiff_t(gone));
+}
+
+void Index::append(const Input& vectors, const size_t* which, const std::vector<int64_t>& ids,
+                   size_t threads, Watch* watch, const std::function<void()>& apply_first) {
+    const size_t n = ids.size();
+    reclaim();
+    const size_t n_reused = std::min(n, free_.size()), n_fresh = n - n_reused;
+    std::vector<uint32_t> reused(free_.end() - std::ptrdiff_t(n_reused), free_.end());
+    std::sort(reused.begin(), reused.end());
+    Directory& directory = store_->ids;
+    const size_t first = directory.n_slots();
+    if (first + n_fresh > kMaxSlots) {
+        throw InvalidArgument(std::string(vectors.argument) + ": expected at most " +
+                              std::to_string(kMaxSlots) + " rows in the index, got " +
+                              std::to_string(first + n_fresh));
+    }
+    bool plain = n_reused == 0;
+    for (size_t i = 0; plain && i < n; ++i) plain = ids[i] == int64_t(first + i);
+    Directory::Growth growth = directory.prepare(n_fresh, n_reused, plain);
+    std::vector<std::pair<size_t, uint64_t>> admitted;
+    for (const uint32_t slot : reused) {
+        if (admitted.empty() || admitted.back().first != slot / 64) {
+            admitted.emplace_back(slot / 64, 0);
+        }
+        admitted.back().second |= uint64_t(1) << (slot % 64);
+    }
+    {
+        Flat::Room room = store_->rows.room_for(first + n_fresh);
+        const Exclusive guard(lock_);
+        store_->rows.adopt(std::move(room));
+    }
+
+    // The first rows go where readers look at (and don't find) something, so by way of a copy.
+    const Staged staged = stage(vectors, which, n_reused, threads, watch);
+    const size_t at_once = std::max<size_t>(1, kEncodeBytes / codec_->input_bytes());
+    parallel_for((n_fresh + at_once - 1) / at_once, threads, watch, [&](size_t task) {
+        Memory scratch;
+        const size_t begin = n_reused + task * at_once, end = std::min(n, begin + at_once);
+        const size_t slot = first + begin - n_reused;
+        if (which == nullptr) {
+            store_->rows.encode(slot, vectors.rows(begin, end - begin, scratch), end - begin,
+                                vectors.argument, begin);
+        } else {
+            for (size_t i = begin; i < end; ++i) {
+                store_->rows.encode(slot + i - begin, vectors.rows(which[i], 1, scratch), 1,
+                                    vectors.argument, which[i]);
+            }
+        }
+        if (watch != nullptr) watch->advance(end - begin);
+    });
+    if (watch != nullptr) watch->poll_now();
+
+    const int64_t largest = n == 0 ? -1 : *std::max_element(ids.begin(), ids.end());
+    int64_t next_id = directory.next_id();
+    if (largest == INT64_MAX) {
+        next_id = -1;
+    } else if (next_id >= 0) {
+        next_id = std::max(next_id, largest + 1);
+    }
+    apply_first();
+    {
+        const Exclusive guard(lock_);
+        directory.adopt(std::move(growth));
+    }
+    for (size_t i = n_reused; i < n; ++i) directory.write_id(first + i - n_reused, ids[i]);
+    put(staged, reused, ids.data());
+    for (size_t begin = 0; begin < n; begin += kExclusiveSlots) {
+        const Exclusive guard(lock_);
+        for (size_t i = begin; i < std::min(n, begin + kExclusiveSlots); ++i) {
+            directory.enter(i < n_reused ? reused[i] : first + i - n_reused, ids[i]);
+        }
+    }
+    free_.resize(free_.size() - n_reused);
+    const Exclusive guard(lock_);
+    directory.admit(n_fresh, admitted, next_id);
+    changed();
+}
+
+// ------------------------------------------------------------------------------------ calls
+
+std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>* given,
+                                size_t threads, Watch* watch) {
+    Writing writing(*this, watch);
+    if (watch != nullptr) watch->expect(vectors.n);
+    const Directory& directory = store_->ids;
+    std::vector<int64_t> ids;
+    if (given != nullptr) {
+        ids = *given;
+        check_rows(vectors, ids);
+        for (const int64_t id : ids) {
+            if (directory.find(id) == kNoSlot) continue;
+            throw InvalidArgument("ids: expected new ids, got " + id_text(id) +
+                                  " which the index holds (upsert replaces)");
+        }
+    } else {
+        const int64_t next = directory.next_id();
+        if (next < 0 || uint64_t(INT64_MAX - next) < vectors.n) {
+            throw InvalidArgument(
+                "ids: expected explicit ids, got None, and no automatic ones "
+                "are left after the largest");
+        }
+        ids.resize(vectors.n);
+        for (size_t i = 0; i < ids.size(); ++i) ids[i] = next + int64_t(i);
+    }
+    if (!ids.empty()) append(vectors, nullptr, ids, threads, watch, [&] { writing.apply(); });
+    return ids;
+}
+
+void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
+                   Watch* watch) {
+    Writing writing(*this, watch);
+    if (watch != nullptr) watch->expect(vectors.n);
+    check_rows(vectors, ids);
+    const std::vector<uint32_t> slots = find_all(ids);
+    const auto missing = std::find(slots.begin(), slots.end(), kNoSlot);
+    if (missing != slots.end()) {
+        throw UnknownId("ids: " + id_text(ids[size_t(missing - slots.begin())]) +
+                        " is not in the index (upsert adds)");
+    }
+    const Staged staged = stage(vectors, nullptr, vectors.n, threads, watch);
+    if (watch != nullptr) watch->poll_now();
+    writing.apply();
+    put(staged, slots, nullptr);
+}
+
+void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
+                   Watch* watch) {
+    Writing writing(*this, watch);
+    if (watch != nullptr) watch->expect(vectors.n);
+    check_rows(vectors, ids);
+    const std::vector<uint32_t> found = find_all(ids);
+    std::vector<size_t> old_rows, new_rows;
+    std::vector<uint32_t> old_slots;
+    std::vector<int64_t> new_ids;
+    for (size_t i = 0; i < ids.size(); ++i) {
+        if (found[i] != kNoSlot) {
+            old_rows.push_back(i);
+            old_slots.push_back(found[i]);
+        } else {
+            new_rows.push_back(i);
+            new_ids.push_back(ids[i]);
+        }
+    }
+    const Staged staged = stage(vectors, old_rows.data(), old_rows.size(), threads, watch);
+    append(vectors, new_rows.data(), new_ids, threads, watch, [&] {
+        writing.apply();
+        put(staged, old_slots, nullptr);
+    });
+}
+
+size_t Index::remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch* watch) {
+    Writing writing(*this, watch);
+    check_ids(ids);
+    std::vector<uint32_t> slots = find_all(ids);
+    if (!ignore_missing) {
+        const auto missing = std::find(slots.begin(), slots.end(), kNoSlot);
+        if (missing != slots.end()) {
+            throw UnknownId("ids: " + id_text(ids[size_t(missing - slots.begin())]) +
+                            " is not in the index");
+        }
+    }
+    std::erase(slots, kNoSlot);
+    if (slots.empty()) return 0;
+    Directory& directory = store_->ids;
+    Words live = directory.live_for_removal();
+    retired_.reserve(retired_.size() + 1);
+    writing.apply();
+    for (size_t begin = 0; begin < slots.size(); begin += kExclusiveSlots) {
+        const Exclusive guard(lock_);
+        if (begin == 0) directory.note_live(std::move(live));
+        for (size_t i = begin; i < std::min(slots.size(), begin + kExclusiveSlots); ++i) {
+            directory.remove(slots[i]);
+        }
+        changed();
+    }
+    const size_t n = slots.size();
+    retired_.emplace_back(calls_.now(), std::move(slots));
+    return n;
+}
+
+void Index::reserve(size_t n, Watch* watch) {
+    Writing writing(*this, watch);
+    if (n > kMaxSlots) {
+        throw InvalidArgument("n: expected at most " + std::to_string(kMaxSlots) + " rows, got " +
+                              std::to_string(n));
+    }
+    const size_t memory = physical_memory();
+    if (memory != 0 && n > memory / codec_->code_bytes()) throw std::bad_alloc();
+    Flat::Room room = store_->rows.room_for(n);
+    const Exclusive guard(lock_);
+    store_->rows.adopt(std::move(room));
+}
+
+std::unique_ptr<Index::Store> Index::compacted(Watch* watch) const {
+    const Flat& rows = store_->rows;
+    const Directory& ids = store_->ids;
+    const size_t n = ids.n_live();
+    auto made = std::make_unique<Store>(codec_);
+    made->rows.adopt(made->rows.room_for(n));
+    const bool plain = ids.densely_identity();
+    made->ids.adopt(made->ids.prepare(n, 0, plain));
+    size_t to = 0;
+    for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
+        if (!ids.live(slot)) continue;
+        made->rows.put(to, rows.codes().at(slot),
+                       reinterpret_cast<const float*>(rows.factors().at(slot)));
+        made->ids.write_id(to, ids.id_of(slot));
+        made->ids.enter(to, ids.id_of(slot));
+        ++to;
+        if (watch != nullptr && to % 1024 == 0) watch->advance(0);
+    }
+    made->ids.admit(n, {}, ids.next_id());
+    return made;
+}
+
+void Index::compact(Watch* watch) {
+    Writing writing(*this, watch);
+    if (store_->ids.all_live()) return;
+    std::shared_ptr<Store> made = compacted(watch);
+    writing.apply();
+    free_.clear();
+    retired_.clear();
+    const Exclusive guard(lock_);
+    store_.swap(made);
+    changed();
+}
+
+std::unique_ptr<Index> Index::copy(Watch* watch) const {
+    const Writing writing(*this, watch, Writing::kReads);
+    auto made = std::make_unique<Index>(codec_);
+    made->store_ = compacted(watch);
+    made->changed();
+    return made;
+}
+
+}  // namespace nearbit

@@ -1,0 +1,131 @@
+// The index: ids and rows in, nearest ids out; many readers beside one writer.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/lock.h"
+#include "base/watch.h"
+#include "codecs/codec.h"
+#include "files/mapping.h"
+#include "files/output.h"
+#include "index/best.h"
+#include "index/directory.h"
+#include "index/filter.h"
+#include "index/input.h"
+#include "index/run.h"
+#include "layouts/flat.h"
+
+namespace nearbit {
+
+class Index {
+  public:
+    explicit Index(std::shared_ptr<const Codec> codec);
+
+    const Codec& codec() const { return *codec_; }
+    bool read_only() const { return read_only_; }
+
+    // ------------------------------------------------------------------ reading (search.cpp)
+    size_t size() const { return size_.load(std::memory_order_relaxed); }
+    bool contains(int64_t id) const;
+    std::vector<int64_t> ids() const;  // ascending
+    // Rows in the codec's output type. Throws UnknownId.
+    void get(const std::vector<int64_t>& ids, std::byte* rows, Watch* watch) const;
+    void search(const SearchRequest& request, const TakeHits& take) const;
+    // One query without a filter, at once and on this thread; false if it would have to wait or
+    // look at more than kAtOnceBytes of codes. For calls that keep Python's lock.
+    bool try_search_one(const std::byte* query, size_t k, float radius, const char* argument,
+                        std::vector<Hit>& hits) const;
+    static constexpr size_t kAtOnceBytes = size_t(128) << 10;
+
+    struct Stats {
+        size_t n_items, n_slots, code_bytes, factor_bytes, directory_bytes;
+    };
+    Stats stats() const;
+
+    // ------------------------------------------------------------------ changing (index.cpp)
+    // Each throws before it changes anything, or not at all. ids: null for automatic ones.
+    std::vector<int64_t> add(const Input& vectors, const std::vector<int64_t>* ids, size_t threads,
+                             Watch* watch);
+    size_t remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch* watch);
+    void update(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
+                Watch* watch);
+    void upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
+                Watch* watch);
+    void reserve(size_t n, Watch* watch);
+    void compact(Watch* watch);
+
+    // ------------------------------------------------------------------ files (persist.cpp)
+    std::unique_ptr<Index> copy(Watch* watch) const;
+    void write(Output& output, Watch* watch) const;
+    void save(const std::string& path, Watch* watch) const;
+    // verify: compare the checksums of all sections, not only of the header. A mapped file always
+    // is used in place and the index then is read-only.
+    static std::unique_ptr<Index> load(const std::string& path, bool map, bool verify,
+                                       Watch* watch);
+    static std::unique_ptr<Index> from_bytes(std::span<const std::byte> bytes, Watch* watch);
+
+  private:
+    // All that compact() replaces at once. A search keeps the store that it began with.
+    struct Store {
+        explicit Store(const std::shared_ptr<const Codec>& codec) : rows(codec) {}
+        Flat rows;
+        Directory ids;
+    };
+    // What was admitted when a call began: it looks no further.
+    struct Snapshot {
+        std::shared_ptr<const Store> store;
+        size_t n_slots, n_live;
+        std::shared_ptr<const Words> live;  // null: all are
+        uint64_t version;
+    };
+    // A call that keeps writers out, from its start to its end.
+    class Writing;
+    // A row encoded aside, for slots that readers look at.
+    struct Staged {
+        Memory codes, factors;
+    };
+    class Searching;
+
+    Snapshot snapshot() const;
+    std::shared_ptr<const Admit> admit(const Snapshot& snapshot, const Filter* filter) const;
+
+    void check_rows(const Input& vectors, const std::vector<int64_t>& ids) const;
+    // Slots of ids, which must be distinct; kNoSlot for those that aren't there.
+    std::vector<uint32_t> find_all(const std::vector<int64_t>& ids) const;
+    // Encodes rows which (null: 0 .. n - 1) of vectors aside.
+    Staged stage(const Input& vectors, const size_t* which, size_t n, size_t threads,
+                 Watch* watch) const;
+    // Puts staged rows, and ids if there are any, into slots in short exclusive steps.
+    void put(const Staged& staged, const std::vector<uint32_t>& slots, const int64_t* ids);
+    // Everything of an add but choosing and checking ids: rows which (null: all) of vectors.
+    // apply_first is called when nothing can fail any more.
+    void append(const Input& vectors, const size_t* which, const std::vector<int64_t>& ids,
+                size_t threads, Watch* watch, const std::function<void()>& apply_first);
+    void reclaim();
+    void changed();  // exclusive: ids or slots are not what they were
+    std::unique_ptr<Store> compacted(Watch* watch) const;
+    static std::unique_ptr<Index> open(std::shared_ptr<Mapping> mapping,
+                                       std::span<const std::byte> bytes, const std::string& source,
+                                       bool in_place, bool verify, Watch* watch);
+
+    const std::shared_ptr<const Codec> codec_;
+    bool read_only_ = false;
+    std::shared_ptr<Store> store_;  // guarded by lock_
+    uint64_t version_ = 0;          // guarded by lock_; a number for each state of ids and slots
+    std::atomic<size_t> size_{0};   // len(index) without the lock
+    mutable RwLock lock_;
+    mutable WriterMutex writer_;
+    mutable Calls calls_;
+    // The writer's own: slots to use again, and those whose readers may not be gone yet.
+    std::vector<uint32_t> free_;
+    std::vector<std::pair<uint64_t, std::vector<uint32_t>>> retired_;
+};
+
+}  // namespace nearbit

@@ -1,0 +1,198 @@
+// An index as a file and back: docs/formats.md.
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "files/atomic_file.h"
+#include "files/reader.h"
+#include "files/writer.h"
+#include "index/index.h"
+#include "index/writing.h"
+#include "kernels/kernels.h"
+
+namespace nearbit {
+namespace {
+
+constexpr std::string_view kSettings = "settings", kRows = "rows", kFactors = "factors",
+                           kIds = "ids", kSlots = "slots";
+constexpr std::array<std::string_view, 5> kSections = {kSettings, kRows, kFactors, kIds, kSlots};
+constexpr SectionFlags kMapped = {.required = true, .mappable = true};
+constexpr size_t kPieceBytes = size_t(1) << 20;  // between two looks at the watch
+
+std::function<void()> poller(Watch* watch) {
+    if (watch == nullptr) return {};
+    return [watch] { watch->advance(0); };
+}
+
+}  // namespace
+
+// Sections hold the live slots one behind the other.
+void Index::write(Output& output, Watch* watch) const {
+    const Writing writing(*this, watch, Writing::kReads);
+    const Directory& ids = store_->ids;
+    const bool identity = ids.densely_identity();
+    ContainerWriter writer(output, kernels().isa);
+
+    Fields settings;
+    settings.put_string(codec_->name());
+    settings.put_string(metric_name(codec_->metric()));
+    settings.put(uint64_t(codec_->dim()));
+    settings.put(uint64_t(ids.n_live()));
+    settings.put(int64_t(ids.next_id()));
+    settings.put(uint8_t(identity));
+    writer.begin(kSettings, {.required = true, .mappable = false});
+    writer.write(settings.data(), settings.size());
+    writer.end();
+
+    if (watch != nullptr) watch->expect(ids.n_live());
+    const auto write_column = [&](std::string_view name, const Column& column, bool counts) {
+        writer.begin(name, kMapped);
+        const size_t at_once = std::max<size_t>(1, kPieceBytes / column.item_bytes());
+        const auto put = [&](size_t first, size_t n) {
+            column.for_each_piece(first, first + n, [&](size_t, size_t m, const std::byte* items) {
+                writer.write(items, m * column.item_bytes());
+            });
+            if (watch != nullptr) watch->advance(counts ? n : 0);
+        };
+        size_t begin = 0;  // of a run of live slots
+        for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
+            const bool live = ids.live(slot);
+            if (!live || slot - begin == at_once) {
+                if (slot > begin) put(begin, slot - begin);
+                begin = live ? slot : slot + 1;
+            }
+        }
+        if (ids.n_slots() > begin) put(begin, ids.n_slots() - begin);
+        writer.end();
+    };
+    write_column(kRows, store_->rows.codes(), true);
+    if (codec_->has_factors()) write_column(kFactors, store_->rows.factors(), false);
+    if (!identity) {
+        writer.begin(kIds, kMapped);
+        std::vector<int64_t> piece;
+        const auto flush = [&] {
+            writer.write(piece.data(), piece.size() * sizeof(int64_t));
+            piece.clear();
+            if (watch != nullptr) watch->advance(0);
+        };
+        for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
+            if (ids.live(slot)) piece.push_back(ids.id_of(slot));
+            if (piece.size() * sizeof(int64_t) >= kPieceBytes) flush();
+        }
+        flush();
+        writer.end();
+        const std::vector<uint32_t> table = ids.dense_table();
+        writer.begin(kSlots, kMapped);
+        for (size_t at = 0; at < table.size(); at += kPieceBytes / sizeof(uint32_t)) {
+            const size_t n = std::min(table.size() - at, kPieceBytes / sizeof(uint32_t));
+            writer.write(table.data() + at, n * sizeof(uint32_t));
+            if (watch != nullptr) watch->advance(0);
+        }
+        writer.end();
+    }
+    writer.finish();
+}
+
+void Index::save(const std::string& path, Watch* watch) const {
+    AtomicFile file(path);
+    write(file, watch);
+    file.commit();
+}
+
+std::unique_ptr<Index> Index::load(const std::string& path, bool map, bool verify, Watch* watch) {
+    std::shared_ptr<Mapping> mapping =
+        map ? Mapping::open(path) : Mapping::read(path, poller(watch));
+    const std::span<const std::byte> bytes = mapping->bytes();
+    return open(std::move(mapping), bytes, path, map, verify, watch);
+}
+
+std::unique_ptr<Index> Index::from_bytes(std::span<const std::byte> bytes, Watch* watch) {
+    return open(nullptr, bytes, "bytes", false, true, watch);
+}
+
+// in_place: the index uses the mapping, which then stays; else its pages are given back as they are
+// copied.
+std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
+                                   std::span<const std::byte> bytes, const std::string& source,
+                                   bool in_place, bool verify, Watch* watch) {
+    const ContainerReader reader(bytes, source, kSections);
+    reader.verify(kSettings);
+    if (verify) reader.verify_all(poller(watch));
+
+    Cursor settings = reader.cursor(kSettings);
+    const std::string codec_name = settings.read_string(64);
+    const std::string metric = settings.read_string(64);
+    const auto dim = settings.read<uint64_t>();
+    const auto n = settings.read<uint64_t>();
+    const auto next_id = settings.read<int64_t>();
+    const auto identity = settings.read<uint8_t>();
+    settings.expect_end();
+    std::shared_ptr<const Codec> codec;
+    try {
+        codec = make_codec(codec_name, dim, metric);
+    } catch (const InvalidArgument& error) {
+        settings.refuse(error.what());
+    }
+    if (n > kMaxSlots || identity > 1 || next_id < -1 || (next_id >= 0 && uint64_t(next_id) < n)) {
+        settings.refuse("expected a number of items, a next id and 0 or 1, got " +
+                        std::to_string(n) + ", " + std::to_string(next_id) + " and " +
+                        std::to_string(identity));
+    }
+
+    const auto array = [&](std::string_view name, uint64_t n_items, size_t item_bytes) {
+        const auto section = reader.section(name);
+        if (section.size() != n_items * item_bytes) {
+            throw CorruptFile(reader.where(name) + ": expected " + std::to_string(n_items) +
+                              " items of " + std::to_string(item_bytes) + " bytes, got " +
+                              std::to_string(section.size()) + " bytes");
+        }
+        return section;
+    };
+    const auto codes = array(kRows, n, codec->code_bytes());
+    const auto factors =
+        codec->has_factors() ? array(kFactors, n, sizeof(float)) : std::span<const std::byte>();
+    auto index = std::make_unique<Index>(codec);
+    Directory::Stored stored{};
+    stored.n_items = n;
+    stored.next_id = next_id;
+    stored.identity = identity != 0;
+    stored.copy = !in_place;
+    stored.keeper = mapping;
+    if (!stored.identity) {
+        stored.ids = array(kIds, n, sizeof(int64_t)).data();
+        const auto slots = reader.section(kSlots);
+        stored.table = reinterpret_cast<const uint32_t*>(slots.data());
+        stored.table_size = slots.size() / sizeof(uint32_t);
+        if (slots.size() % sizeof(uint32_t) != 0 || !std::has_single_bit(stored.table_size)) {
+            throw CorruptFile(reader.where(kSlots) +
+                              ": expected a power of two of 4-byte items, "
+                              "got " +
+                              std::to_string(slots.size()) + " bytes");
+        }
+    }
+    const auto fill = [&](Column& column, std::span<const std::byte> items) {
+        if (in_place) {
+            column.view(items.data(), n, mapping);
+            return;
+        }
+        column.grow(n);
+        column.for_each_piece(0, n, [&](size_t first, size_t m, std::byte* to) {
+            const auto piece = items.subspan(first * column.item_bytes(), m * column.item_bytes());
+            std::memcpy(to, piece.data(), piece.size());
+            if (mapping != nullptr) mapping->discard(piece);
+            if (watch != nullptr) watch->advance(0);
+        });
+    };
+    fill(index->store_->rows.codes(), codes);
+    if (codec->has_factors()) fill(index->store_->rows.factors(), factors);
+    try {
+        index->store_->ids = Directory(stored);
+    } catch (const CorruptFile& error) {
+        throw CorruptFile(source + ": " + error.what());
+    }
+    index->read_only_ = in_place;
+    index->changed();
+    return index;
+}
+
+}  // namespace nearbit

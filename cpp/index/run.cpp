@@ -1,0 +1,146 @@
+#include "index/run.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+
+#include "base/threads.h"
+
+namespace nearbit {
+namespace {
+
+constexpr size_t kMostQueriesTogether = 512;
+constexpr size_t kMostCollectorBytes = size_t(64) << 20;  // of the queries that go together
+constexpr double kUnitNs = 1e6;          // a unit holds the index's lock, so a writer waits for it
+constexpr double kWorthAThreadNs = 1e5;  // waking a thread costs 5 to 20 microseconds
+
+// About what scoring a row costs. One query is bound by memory (10 bytes a nanosecond); together,
+// each pair costs about its bytes / 128 (both families; bench/native).
+double row_ns(double row_bytes, size_t n_queries) {
+    return row_bytes / 10 + (n_queries > 1 ? double(n_queries) * row_bytes / 128 : 0);
+}
+
+// Queries that go together: neighbours with the same filter.
+struct Group {
+    size_t first, n;
+    const Filter* filter;
+    std::once_flag once;
+    std::unique_ptr<Scorer> scorer;
+    std::shared_ptr<const Admit> admit;
+    std::vector<std::vector<Best>> parts;
+    std::atomic<size_t> parts_to_go;
+};
+
+class Run {
+  public:
+    Run(const Searched& searched, const Codec& codec, const SearchRequest& request,
+        const TakeHits& take)
+        : searched_(searched), codec_(codec), request_(request), take_(take) {
+        n_rows_ = searched.n_rows();
+        const double row_bytes = double(codec.code_bytes());
+        const double work_ns = double(n_rows_) * row_ns(row_bytes, request.queries.n);
+        threads_ = std::max<size_t>(
+            1, size_t(std::min(double(request.threads), work_ns / kWorthAThreadNs)));
+        make_groups();
+        // Few groups: the rows are parted among threads instead.
+        n_parts_ =
+            groups_.size() >= threads_ ? 1 : (threads_ + groups_.size() - 1) / groups_.size();
+        part_rows_ = (n_rows_ / n_parts_ + 64) / 64 * 64;
+        for (const auto& group : groups_) {
+            group->parts.resize(n_parts_);
+            group->parts_to_go = n_parts_;
+        }
+    }
+
+    void go() {
+        Watch* const watch = request_.watch;
+        if (watch != nullptr) watch->expect(n_rows_ * request_.queries.n);
+        parallel_for(groups_.size() * n_parts_, threads_, watch,
+                     [&](size_t task) { search(*groups_[task / n_parts_], task % n_parts_); });
+    }
+
+  private:
+    void make_groups() {
+        const size_t n = request_.queries.n;
+        size_t most = std::min((n + threads_ - 1) / threads_, kMostQueriesTogether);
+        if (n < 8 * threads_) most = std::min(n, kMostQueriesTogether);  // better together
+        const size_t k = std::min(request_.k, n_rows_);
+        most = std::clamp<size_t>(kMostCollectorBytes / (2 * (k + 1) * sizeof(Hit)), 1, most);
+        for (size_t first = 0, end; first < n; first = end) {
+            const Filter* filter = filter_of(first);
+            for (end = first + 1; end < n && end - first < most && filter_of(end) == filter;) ++end;
+            groups_.push_back(std::make_unique<Group>());
+            groups_.back()->first = first;
+            groups_.back()->n = end - first;
+            groups_.back()->filter = filter;
+        }
+    }
+
+    const Filter* filter_of(size_t query) const {
+        return request_.filters != nullptr ? request_.filters[query] : nullptr;
+    }
+
+    void prepare(Group& group) const {
+        Memory scratch;
+        const Input& queries = request_.queries;
+        group.scorer = codec_.prepare(queries.rows(group.first, group.n, scratch), group.n,
+                                      queries.argument, group.first);
+        group.admit = searched_.admit(group.filter);
+    }
+
+    void search(Group& group, size_t part) {
+        std::call_once(group.once, [&] { prepare(group); });
+        std::vector<Best>& collectors = group.parts[part];
+        collectors.reserve(group.n);
+        for (size_t i = 0; i < group.n; ++i) {
+            const float radius =
+                request_.radii != nullptr ? request_.radii[group.first + i] : kInfinity;
+            collectors.push_back(searched_.collector(request_.k, radius));
+        }
+        std::vector<Collector*> pointers;
+        for (Best& best : collectors) pointers.push_back(&best);
+        const double unit = kUnitNs / row_ns(double(codec_.code_bytes()), group.n);
+        const size_t unit_rows = (size_t(std::min(unit, 1e9)) / 256 + 1) * 256;
+        const size_t end = std::min(n_rows_, (part + 1) * part_rows_);
+        Memory scratch;
+        for (size_t at = part * part_rows_; at < end; at += unit_rows) {
+            const size_t unit_end = std::min(end, at + unit_rows);
+            searched_.scan(*group.scorer, group.n, at, unit_end, group.admit.get(), pointers.data(),
+                           scratch);
+            if (request_.watch != nullptr) request_.watch->advance((unit_end - at) * group.n);
+        }
+        if (group.parts_to_go.fetch_sub(1) == 1) finish(group);
+    }
+
+    // On the thread that ended the group's last part.
+    void finish(Group& group) {
+        const size_t n_scored = group.admit != nullptr ? group.admit->count : n_rows_;
+        for (size_t i = 0; i < group.n; ++i) {
+            Best& best = group.parts[0][i];
+            for (size_t part = 1; part < n_parts_; ++part) {
+                for (const Hit& hit : group.parts[part][i].take()) best.keep(hit);
+            }
+            take_(group.first + i, best.take(), n_scored);
+        }
+        group.parts.clear();
+        group.scorer.reset();
+        group.admit.reset();
+    }
+
+    const Searched& searched_;
+    const Codec& codec_;
+    const SearchRequest& request_;
+    const TakeHits& take_;
+    size_t n_rows_, threads_, n_parts_, part_rows_;
+    std::vector<std::unique_ptr<Group>> groups_;
+};
+
+}  // namespace
+
+void run_search(const Searched& searched, const Codec& codec, const SearchRequest& request,
+                const TakeHits& take) {
+    if (request.queries.n == 0) return;
+    Run(searched, codec, request, take).go();
+}
+
+}  // namespace nearbit

@@ -1,0 +1,47 @@
+// Runs queries over rows: in groups and parts, on several threads, in bounded units of work.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/watch.h"
+#include "codecs/codec.h"
+#include "index/best.h"
+#include "index/filter.h"
+#include "index/input.h"
+
+namespace nearbit {
+
+struct SearchRequest {
+    const Input& queries;
+    size_t k = 10;                 // Best::kAll: all within the radius
+    const float* radii = nullptr;  // one for each query; null: no limit
+    const Filter* const* filters =
+        nullptr;  // one for each query, a null one allows all; null: none
+    size_t threads = 1;
+    Watch* watch = nullptr;  // null: a call too short to be watched
+};
+
+// Takes a query's hits, ascending, and how many rows were scored for it. Called once for each
+// query, on any thread.
+using TakeHits = std::function<void(size_t query, const std::vector<Hit>& hits, size_t n_scored)>;
+
+// What is searched: an index as it was when the call began, or plain rows.
+class Searched {
+  public:
+    virtual ~Searched() = default;
+    virtual size_t n_rows() const = 0;
+    // What a filter (null: none) admits; null: every row.
+    virtual std::shared_ptr<const Admit> admit(const Filter* filter) const = 0;
+    virtual Best collector(size_t k, float radius) const = 0;
+    // Offers rows begin..end-1 to collectors; begin is a multiple of 64. One bounded unit of work.
+    virtual void scan(const Scorer& scorer, size_t n_queries, size_t begin, size_t end,
+                      const Admit* admit, Collector* const* collectors, Memory& scratch) const = 0;
+};
+
+void run_search(const Searched& searched, const Codec& codec, const SearchRequest& request,
+                const TakeHits& take);
+
+}  // namespace nearbit

@@ -1,0 +1,163 @@
+// What looks at an index without changing it.
+#include <algorithm>
+#include <shared_mutex>
+
+#include "base/error.h"
+#include "index/index.h"
+
+namespace nearbit {
+namespace {
+
+using Shared = std::shared_lock<RwLock>;
+
+constexpr size_t kSharedIds = 4096;  // looked up in one hold of the lock: about 100 us
+
+}  // namespace
+
+Index::Snapshot Index::snapshot() const {
+    writer_.check_whole();
+    const Shared guard(lock_);
+    const Directory& ids = store_->ids;
+    Snapshot made{store_, ids.n_slots(), ids.n_live(), nullptr, version_};
+    if (!ids.all_live()) {
+        made.live =
+            std::make_shared<Words>(ids.live_words(), ids.live_words() + words_for(ids.n_slots()));
+    }
+    return made;
+}
+
+// The slots that a filter admits, of those that were live when the call began.
+std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter* filter) const {
+    if (filter == nullptr && snapshot.live == nullptr) return nullptr;
+    auto made = std::make_shared<Admit>();
+    if (filter == nullptr) {
+        made->words = *snapshot.live;
+        made->count = snapshot.n_live;
+        return made;
+    }
+    const Filter::State state{this, snapshot.version};
+    if (auto known = filter->remembered(state)) return known;
+    const Directory& directory = snapshot.store->ids;
+    made->words.resize(words_for(snapshot.n_slots));
+    for (size_t begin = 0; begin < filter->span(); begin += kSharedIds) {
+        const Shared guard(lock_);
+        filter->for_each(begin, std::min(filter->span(), begin + kSharedIds), [&](int64_t id) {
+            const uint32_t slot = directory.find(id);
+            if (slot < snapshot.n_slots) set_bit(made->words.data(), slot);
+        });
+    }
+    if (snapshot.live != nullptr) {
+        for (size_t i = 0; i < made->words.size(); ++i) made->words[i] &= (*snapshot.live)[i];
+    }
+    made->count = count_bits(made->words);
+    // Between the snapshot and here the ids may have changed: then this is right for this call,
+    // which began before, but not for every call that finds the index in the snapshot's state.
+    const Shared guard(lock_);
+    if (version_ == snapshot.version) filter->remember(state, made);
+    return made;
+}
+
+class Index::Searching final : public Searched {
+  public:
+    explicit Searching(const Index& index) : index_(index), snapshot_(index.snapshot()) {}
+
+    size_t n_rows() const override { return snapshot_.n_slots; }
+    std::shared_ptr<const Admit> admit(const Filter* filter) const override {
+        return index_.admit(snapshot_, filter);
+    }
+    Best collector(size_t k, float radius) const override {
+        return Best(k, radius, &snapshot_.store->ids);
+    }
+    void scan(const Scorer& scorer, size_t n_queries, size_t begin, size_t end, const Admit* admit,
+              Collector* const* collectors, Memory& scratch) const override {
+        const double share =
+            admit != nullptr ? double(admit->count) / double(snapshot_.n_slots) : 1;
+        const Shared guard(index_.lock_);
+        snapshot_.store->rows.search(scorer, n_queries > 1, begin, end,
+                                     admit != nullptr ? admit->words.data() : nullptr, share,
+                                     collectors, scratch);
+    }
+
+  private:
+    const Index& index_;
+    const Snapshot snapshot_;
+};
+
+void Index::search(const SearchRequest& request, const TakeHits& take) const {
+    const Calls::Stay stay(calls_);
+    run_search(Searching(*this), *codec_, request, take);
+}
+
+bool Index::try_search_one(const std::byte* query, size_t k, float radius, const char* argument,
+                           std::vector<Hit>& hits) const {
+    writer_.check_whole();
+    if (!lock_.try_lock_shared()) return false;
+    const Shared guard(lock_, std::adopt_lock);
+    const Directory& ids = store_->ids;
+    if (ids.n_slots() * codec_->code_bytes() > kAtOnceBytes) return false;
+    const std::unique_ptr<Scorer> scorer = codec_->prepare(query, 1, argument, 0);
+    Best best(k, radius, &ids);
+    Collector* const collector = &best;
+    Memory scratch;
+    store_->rows.search(*scorer, false, 0, ids.n_slots(),
+                        ids.all_live() ? nullptr : ids.live_words(), 1, &collector, scratch);
+    hits = best.take();
+    return true;
+}
+
+bool Index::contains(int64_t id) const {
+    writer_.check_whole();
+    const Shared guard(lock_);
+    return store_->ids.find(id) != kNoSlot;
+}
+
+std::vector<int64_t> Index::ids() const {
+    const Calls::Stay stay(calls_);
+    const Snapshot now = snapshot();
+    std::vector<int64_t> ids;
+    ids.reserve(now.n_live);
+    for (size_t begin = 0; begin < now.n_slots; begin += 64 * kSharedIds) {
+        const Shared guard(lock_);
+        const size_t end = std::min(now.n_slots, begin + 64 * kSharedIds);
+        for (size_t slot = begin; slot < end; ++slot) {
+            if (now.live == nullptr || test_bit(now.live->data(), slot)) {
+                ids.push_back(now.store->ids.id_of(slot));
+            }
+        }
+    }
+    if (!std::is_sorted(ids.begin(), ids.end())) std::sort(ids.begin(), ids.end());
+    return ids;
+}
+
+void Index::get(const std::vector<int64_t>& ids, std::byte* rows, Watch* watch) const {
+    writer_.check_whole();
+    const size_t row_bytes = codec_->output_bytes();
+    const size_t at_once = std::clamp<size_t>((size_t(1) << 20) / row_bytes, 1, kSharedIds);
+    for (size_t begin = 0; begin < ids.size(); begin += at_once) {
+        const size_t end = std::min(ids.size(), begin + at_once);
+        {
+            const Shared guard(lock_);
+            for (size_t i = begin; i < end; ++i) {
+                const uint32_t slot = store_->ids.find(ids[i]);
+                if (slot == kNoSlot) {
+                    throw UnknownId("ids: id " + std::to_string(ids[i]) + " is not in the index");
+                }
+                store_->rows.decode(slot, rows + i * row_bytes);
+            }
+        }
+        if (watch != nullptr) watch->advance(end - begin);
+    }
+}
+
+Index::Stats Index::stats() const {
+    writer_.check_whole();
+    const Shared guard(lock_);
+    const Directory& ids = store_->ids;
+    return {.n_items = ids.n_live(),
+            .n_slots = ids.n_slots(),
+            .code_bytes = ids.n_slots() * codec_->code_bytes(),
+            .factor_bytes = codec_->has_factors() ? ids.n_slots() * sizeof(float) : 0,
+            .directory_bytes = ids.n_bytes()};
+}
+
+}  // namespace nearbit

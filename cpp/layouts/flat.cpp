@@ -1,0 +1,109 @@
+#include "layouts/flat.h"
+
+#include "base/bits.h"
+
+namespace nearbit {
+namespace {
+
+// Below these shares of admitted slots, rows are taken one by one instead of scoring all and
+// leaving out what isn't admitted. A single row costs about as much as kLoneRowBytes of a
+// sequential scan (bench/exact.py --only filter).
+constexpr double kLoneRowBytes = 128;
+
+}  // namespace
+
+Flat::Flat(std::shared_ptr<const Codec> codec)
+    : codec_(std::move(codec)),
+      codes_(codec_->code_bytes(), chunk_items(codec_->code_bytes())),
+      factors_(codec_->has_factors() ? sizeof(float) : 0, codes_.per_chunk()) {}
+
+void Flat::adopt(Room room) {
+    codes_.adopt(std::move(room.codes));
+    factors_.adopt(std::move(room.factors));
+}
+
+void Flat::encode(size_t first, const std::byte* rows, size_t n, const char* argument,
+                  size_t first_row) {
+    codes_.for_each_piece(first, first + n, [&](size_t at, size_t m, std::byte* codes) {
+        codec_->encode(rows + (at - first) * codec_->input_bytes(), m, codes,
+                       reinterpret_cast<float*>(factors_.at(at)), argument,
+                       first_row + (at - first));
+    });
+}
+
+void Flat::put(size_t slot, const std::byte* code, const float* factor) {
+    std::memcpy(codes_.at(slot), code, codec_->code_bytes());
+    if (factor != nullptr) std::memcpy(factors_.at(slot), factor, sizeof(float));
+}
+
+Block Flat::block(size_t first, size_t n) const {
+    const bool has_factors = codec_->has_factors();
+    return {.codes = codes_.at(first),
+            .factors = has_factors ? reinterpret_cast<const float*>(factors_.at(first)) : nullptr,
+            .admit = nullptr,
+            .slots = nullptr,
+            .first_slot = uint32_t(first),
+            .n = uint32_t(n)};
+}
+
+void Flat::search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,
+                  const uint64_t* admit, double share, Collector* const* collectors,
+                  Memory& scratch) const {
+    const double row_bytes = double(codec_->code_bytes());
+    codes_.for_each_piece(begin, end, [&](size_t first, size_t n, const std::byte*) {
+        Block piece = block(first, n);
+        piece.admit = admit == nullptr ? nullptr : admit + first / 64;
+        if (admit == nullptr || share * (row_bytes + kLoneRowBytes) >= row_bytes) {
+            scorer.scan(piece, collectors, scratch);
+        } else if (many_queries) {
+            search_packed(scorer, piece, collectors, scratch);
+        } else {
+            search_chosen(scorer, piece, collectors);
+        }
+    });
+}
+
+// One query: score the admitted rows where they are.
+void Flat::search_chosen(const Scorer& scorer, const Block& block,
+                         Collector* const* collectors) const {
+    constexpr size_t kAtOnce = 256;
+    uint32_t rows[kAtOnce];
+    size_t n = 0;
+    for_each_bit(block.admit, 0, block.n, [&](size_t row) {
+        rows[n++] = uint32_t(row);
+        if (n < kAtOnce) return;
+        scorer.gather(block, rows, n, collectors);
+        n = 0;
+    });
+    if (n != 0) scorer.gather(block, rows, n, collectors);
+}
+
+// Many queries: copy the admitted rows together and score the copy as a block of its own.
+void Flat::search_packed(const Scorer& scorer, const Block& block, Collector* const* collectors,
+                         Memory& scratch) const {
+    const size_t code_bytes = codec_->code_bytes();
+    const size_t at_once = std::max<size_t>(64, (size_t(256) << 10) / code_bytes);
+    Memory codes(at_once * code_bytes);
+    std::vector<float> factors(at_once);
+    std::vector<uint32_t> slots(at_once);
+    Block packed = {.codes = codes.data(),
+                    .factors = block.factors != nullptr ? factors.data() : nullptr,
+                    .admit = nullptr,
+                    .slots = slots.data(),
+                    .first_slot = 0,
+                    .n = 0};
+    const auto score = [&] {
+        if (packed.n != 0) scorer.scan(packed, collectors, scratch);
+        packed.n = 0;
+    };
+    for_each_bit(block.admit, 0, block.n, [&](size_t row) {
+        std::memcpy(codes.data() + packed.n * code_bytes, block.codes + row * code_bytes,
+                    code_bytes);
+        if (block.factors != nullptr) factors[packed.n] = block.factors[row];
+        slots[packed.n] = block.slot(uint32_t(row));
+        if (++packed.n == at_once) score();
+    });
+    score();
+}
+
+}  // namespace nearbit

@@ -1,0 +1,53 @@
+// The flat layout: every slot is scored.
+#pragma once
+
+#include "base/column.h"
+#include "codecs/codec.h"
+
+namespace nearbit {
+
+class Flat {
+  public:
+    explicit Flat(std::shared_ptr<const Codec> codec);
+
+    const Codec& codec() const { return *codec_; }
+
+    // Room for n slots, made aside and adopted while readers are kept out.
+    struct Room {
+        std::vector<Memory> codes, factors;
+    };
+    Room room_for(size_t n) const { return {codes_.chunks_for(n), factors_.chunks_for(n)}; }
+    void adopt(Room room);
+    size_t capacity() const { return codes_.capacity(); }
+
+    // Encodes rows straight into slots first, first + 1, ... that no reader looks at yet.
+    void encode(size_t first, const std::byte* rows, size_t n, const char* argument,
+                size_t first_row);
+    // Puts one encoded row into a slot. factor: null if the codec has none.
+    void put(size_t slot, const std::byte* code, const float* factor);
+    void decode(size_t slot, std::byte* row) const { codec_->decode(codes_.at(slot), 1, row); }
+
+    // Offers the admitted slots of begin..end-1 to the scorer's collectors. begin is a multiple of
+    // 64. share: how many of the slots are admitted, 0 to 1, to choose how to walk them.
+    void search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,
+                const uint64_t* admit, double share, Collector* const* collectors,
+                Memory& scratch) const;
+
+    // For files: codes and factors one slot behind the other.
+    Column& codes() { return codes_; }
+    const Column& codes() const { return codes_; }
+    Column& factors() { return factors_; }
+    const Column& factors() const { return factors_; }
+
+  private:
+    Block block(size_t first, size_t n) const;
+    void search_chosen(const Scorer& scorer, const Block& block,
+                       Collector* const* collectors) const;
+    void search_packed(const Scorer& scorer, const Block& block, Collector* const* collectors,
+                       Memory& scratch) const;
+
+    std::shared_ptr<const Codec> codec_;
+    Column codes_, factors_;
+};
+
+}  // namespace nearbit

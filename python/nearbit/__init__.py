@@ -1,0 +1,29 @@
+"""Nearest-neighbour search over embeddings and bits, in process."""
+
+from nearbit import metrics
+from nearbit._core import CorruptIndexError, __version__
+from nearbit.codecs import Bits, Float32, Sign
+from nearbit.hits import Hits, RangeHits, merge_hits
+from nearbit.index import Filter, Index, load
+from nearbit.layouts import Flat
+from nearbit.search import knn
+from nearbit.settings import set_threads, simd_info
+
+__all__ = [
+    "Bits",
+    "CorruptIndexError",
+    "Filter",
+    "Flat",
+    "Float32",
+    "Hits",
+    "Index",
+    "RangeHits",
+    "Sign",
+    "__version__",
+    "knn",
+    "load",
+    "merge_hits",
+    "metrics",
+    "set_threads",
+    "simd_info",
+]

@@ -1,0 +1,17 @@
+"""Types of arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from nearbit._core import Filter
+
+Rows: TypeAlias = ArrayLike
+Ids: TypeAlias = ArrayLike
+Radius: TypeAlias = ArrayLike
+Progress: TypeAlias = Callable[[int, int], object]
+FilterLike: TypeAlias = Union[ArrayLike, "Filter", Sequence[Union[ArrayLike, "Filter", None]]]

@@ -1,0 +1,617 @@
+"""The index, and loading one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearbit import _core
+from nearbit._check import codec_settings, layout_settings, metric_for, shown
+from nearbit._core import Filter
+from nearbit._types import FilterLike, Ids, Progress, Radius, Rows
+from nearbit.codecs import SUPPORT, Codec
+from nearbit.hits import Hits, RangeHits
+from nearbit.layouts import Flat
+
+__all__ = ["Filter", "Index", "load"]
+
+
+class Index:
+    """Vectors under ids, and the nearest of them to a query.
+
+    Parameters
+    ----------
+    dim : int
+        Dimensions of a row, 1 to 65,536; for ``Bits`` its bits, a multiple of 8 up to 2**24.
+    metric : {"cosine", "l2", "ip", "hamming"}, optional
+        Distance: 1 - cos, squared Euclidean, negated inner product, number of differing bits.
+        Default: cosine for floats, hamming for ``Bits`` and ``Sign``.
+    layout : Flat or "flat", optional
+        Which items get scored. Default: all of them.
+    codec : Float32, Bits, Sign or its name, optional
+        What an item is stored as and scored by. Default: ``Float32``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown metric, layout or codec, a pair that doesn't go together, ``dim`` out of range.
+
+    Notes
+    -----
+    Any number of searches run beside one change; further changes wait. A search sees every add that
+    had returned before it began. Answers don't depend on threads or on how queries are batched, to
+    the bit. A call that raises leaves the index as it was.
+
+    Examples
+    --------
+    >>> import numpy as np, nearbit as nb
+    >>> index = nb.Index(2, metric="l2")
+    >>> index.add(np.array([[0, 0], [3, 4]], dtype=np.float32))
+    array([0, 1])
+    >>> ids, distances = index.search([[0.0, 1.0]], k=2)
+    >>> ids, distances
+    (array([[0, 1]]), array([[ 1., 18.]], dtype=float32))
+    """
+
+    __slots__ = ("__weakref__", "_codec", "_core", "_layout")
+
+    def __init__(
+        self,
+        dim: int,
+        metric: str | None = None,
+        layout: Flat | str | None = None,
+        codec: Codec | str | None = None,
+    ) -> None:
+        self._codec = codec_settings(codec)
+        self._layout = layout_settings(layout)
+        self._core = _core.Index(dim, metric_for(self._codec, metric), self._codec.name)
+
+    @classmethod
+    def _of(cls, core: _core.Index) -> Index:
+        index = cls.__new__(cls)
+        index._core = core
+        index._codec = SUPPORT[core.codec]()
+        index._layout = Flat()
+        return index
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a row; for ``Bits`` its bits."""
+        return self._core.dim
+
+    @property
+    def metric(self) -> str:
+        """What distances are."""
+        return self._core.metric
+
+    @property
+    def layout(self) -> Flat:
+        """Which items get scored."""
+        return self._layout
+
+    @property
+    def codec(self) -> Codec:
+        """What an item is stored as and scored by."""
+        return self._codec
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the index is mapped from a file and can't be changed."""
+        return self._core.readonly
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids in the index, ascending: int64, shape (len(index),), a new array."""
+        return self._core.ids()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes, factors and ids in memory (or mapped)."""
+        s = self._core.stats()
+        return s["code_bytes"] + s["factor_bytes"] + s["id_bytes"]
+
+    def stats(self) -> dict[str, int]:
+        """Count items and bytes.
+
+        Returns
+        -------
+        dict
+            ``items``; ``slots``, which also counts removed rows whose place is free for new ones;
+            ``code_bytes``, ``factor_bytes`` (norms) and ``id_bytes`` of all slots.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> nb.Index(8).stats()["items"]
+        0
+        """
+        return self._core.stats()
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._core
+
+    def __repr__(self) -> str:
+        items = "1 item" if len(self) == 1 else f"{len(self):,} items"
+        return (
+            f"nb.Index({self.dim}, metric={self.metric!r}, layout={self.layout!r}, "
+            f"codec={self.codec!r}) with {items}" + (", read-only" if self.readonly else "")
+        )
+
+    # ------------------------------------------------------------------ searching
+
+    def search(
+        self,
+        queries: Rows,
+        k: int = 10,
+        *,
+        radius: Radius | None = None,
+        filter: FilterLike | None = None,
+        stats: bool = False,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Hits:
+        """Find the k nearest items of each query.
+
+        Parameters
+        ----------
+        queries : array_like, shape (n, dim) or (dim,)
+            As for ``add``. One query may be 1-d; the answer then is too.
+        k : int, 1 to 65,536, default 10
+            May exceed the number of items.
+        radius : float or array of n floats, optional
+            Only items within it (inclusive), in the metric's distance, rounded to float32.
+        filter : ids, bool array, Filter, or list of one of these or None for each query, optional
+            Which ids may be found: an array or list of ids (unknown ones match nothing), a bool
+            array indexed by id (ids beyond it are not allowed), or ``index.filter(...)``.
+        stats : bool, default False
+            Fill ``hits.stats``.
+        threads : int, optional
+            Default: see ``nb.set_threads``.
+        progress : callable (done, total), optional
+            Called from this thread now and then, in rows scored; an exception from it ends the
+            call.
+
+        Returns
+        -------
+        Hits
+            ids (int64) and distances (float32), each (n, k); rows ascend, ties by smaller id, padded
+            with -1 and inf.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Wrong dtype or shape; k out of range; NaN or infinity; a filter of the wrong type.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> index = nb.Index(2, metric="l2")
+        >>> ids = index.add(np.array([[0, 0], [3, 4], [6, 8]], dtype=np.float32))
+        >>> index.search([0.0, 0.0], k=2, filter=[1, 2]).ids
+        array([1, 2])
+        """
+        ids, distances, scored = self._core.search(
+            queries, k, radius, filter, stats, threads, progress
+        )
+        return Hits(
+            ids, distances, self._core.metric, None if scored is None else {"distances": scored}
+        )
+
+    def range_search(
+        self,
+        queries: Rows,
+        radius: Radius,
+        *,
+        filter: FilterLike | None = None,
+        limit: int | None = None,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> RangeHits:
+        """Find all items within a radius of each query.
+
+        Parameters
+        ----------
+        queries : array_like, shape (n, dim) or (dim,)
+            As for ``search``.
+        radius : float or array of n floats
+            Inclusive, in the metric's distance, rounded to float32.
+        filter : optional
+            As for ``search``.
+        limit : int, optional
+            At most so many per query: the nearest.
+        threads : int, optional
+            As for ``search``.
+        progress : callable (done, total), optional
+            As for ``search``.
+
+        Returns
+        -------
+        RangeHits
+            ``indptr, ids, distances``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for ``search``.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> index = nb.Index(2, metric="l2")
+        >>> ids = index.add(np.array([[0, 0], [3, 4], [6, 8]], dtype=np.float32))
+        >>> indptr, ids, distances = index.range_search([[0.0, 0.0]], radius=25)
+        >>> indptr, ids
+        (array([0, 2]), array([0, 1]))
+        """
+        return RangeHits(
+            *self._core.range_search(queries, radius, filter, limit, threads, progress),
+            self._core.metric,
+        )
+
+    def filter(self, allowed: FilterLike) -> Filter:
+        """Prepare a filter to use many times.
+
+        Parameters
+        ----------
+        allowed : array or list of ids, or bool array indexed by id
+
+        Returns
+        -------
+        Filter
+            A set of ids: later changes of the index don't confuse it, and ids added later count if
+            they are in it. The first search after a change looks the ids up again.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Neither ids nor a bool array.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> len(nb.Index(8).filter([1, 5, 5]))
+        2
+        """
+        return _core.filter(allowed)
+
+    def get(self, ids: Ids) -> NDArray[np.float32] | NDArray[np.uint8]:
+        """Return rows by id.
+
+        Parameters
+        ----------
+        ids : int or array_like of n ints
+
+        Returns
+        -------
+        ndarray, shape (n, dim) float32, or (n, bytes) uint8 for bits and signs
+            What was added, exactly, for ``Float32`` and ``Bits``; packed signs for ``Sign``. One
+            row, 1-d, for a single id.
+
+        Raises
+        ------
+        KeyError
+            An id that isn't in the index.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> index = nb.Index(2)
+        >>> ids = index.add([[1.0, 2.0]])
+        >>> index.get(0)
+        array([1., 2.], dtype=float32)
+        """
+        return self._core.get(ids)
+
+    # ------------------------------------------------------------------ changing
+
+    def add(
+        self,
+        vectors: Rows,
+        ids: Ids | None = None,
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.int64]:
+        """Add rows under new ids: all of them, or none on an error or Ctrl-C.
+
+        Parameters
+        ----------
+        vectors : array_like, shape (n, dim) or (dim,)
+            Float32 in C order is read in place; other float dtypes, strides and byte orders are
+            converted piece by piece; lists are read as the index's own dtype. ``Bits``: uint8,
+            shape (n, dim / 8).
+        ids : array_like of n ints >= 0, optional
+            Default: on from the largest id ever used.
+        threads : int, optional
+            Default: see ``nb.set_threads``.
+        progress : callable (done, total), optional
+            Called from this thread now and then, in rows; an exception from it ends the call.
+
+        Returns
+        -------
+        int64, shape (n,)
+            The ids.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Wrong dtype or shape; NaN, infinity or a squared norm over a quarter of float32's
+            largest; ids that are negative, repeated or in the index.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> index = nb.Index(4)
+        >>> index.add(np.ones((2, 4), np.float32), ids=[7, 3])
+        array([7, 3])
+        >>> index.add(np.ones((1, 4), np.float32))
+        array([8])
+        """
+        return self._core.add(vectors, ids, threads, progress)
+
+    def remove(self, ids: Ids, missing: Literal["raise", "ignore"] = "raise") -> int:
+        """Remove items.
+
+        Parameters
+        ----------
+        ids : int or array_like of ints, each once
+        missing : {"raise", "ignore"}, default "raise"
+            What to do about ids that aren't in the index.
+
+        Returns
+        -------
+        int
+            How many were removed. Their memory is used for rows added later; ``compact`` frees it.
+
+        Raises
+        ------
+        KeyError
+            An id that isn't in the index; nothing is removed then.
+        TypeError, ValueError
+            No integers; negative or repeated ids; an unknown ``missing``.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> index = nb.Index(2)
+        >>> ids = index.add([[1.0, 2.0], [3.0, 4.0]])
+        >>> index.remove([0, 5], missing="ignore")
+        1
+        """
+        if missing not in ("raise", "ignore"):
+            msg = f"missing: expected 'raise' or 'ignore', got {shown(missing)}"
+            raise ValueError(msg)
+        return self._core.remove(ids, missing == "ignore")
+
+    def update(
+        self,
+        ids: Ids,
+        vectors: Rows,
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Replace the rows of items that are in the index.
+
+        Parameters
+        ----------
+        ids : int or array_like of n ints, each once
+        vectors : array_like, shape (n, dim) or (dim,)
+            As for ``add``.
+        threads : int, optional
+            As for ``add``.
+        progress : callable (done, total), optional
+            As for ``add``.
+
+        Raises
+        ------
+        KeyError
+            An id that isn't in the index; nothing is changed then.
+        TypeError, ValueError
+            As for ``add``.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> index = nb.Index(2)
+        >>> ids = index.add([[1.0, 2.0]])
+        >>> index.update(0, [5.0, 6.0])
+        >>> index.get(0)
+        array([5., 6.], dtype=float32)
+        """
+        self._core.replace(ids, vectors, threads, progress, False)
+
+    def upsert(
+        self,
+        ids: Ids,
+        vectors: Rows,
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Replace the rows of items that are in the index, and add the others.
+
+        Parameters
+        ----------
+        ids : int or array_like of n ints >= 0, each once
+        vectors : array_like, shape (n, dim) or (dim,)
+            As for ``add``.
+        threads : int, optional
+            As for ``add``.
+        progress : callable (done, total), optional
+            As for ``add``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for ``add``.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> index = nb.Index(2)
+        >>> ids = index.add([[1.0, 2.0]])
+        >>> index.upsert([0, 4], [[5.0, 6.0], [7.0, 8.0]])
+        >>> index.ids
+        array([0, 4])
+        """
+        self._core.replace(ids, vectors, threads, progress, True)
+
+    def reserve(self, n: int) -> None:
+        """Make room for n items in all, so that adding up to there allocates no rows.
+
+        Parameters
+        ----------
+        n : int >= 0
+
+        Raises
+        ------
+        MemoryError
+            More than this machine has.
+        TypeError, ValueError
+            No integer, or more than 2**32 - 1.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> nb.Index(8).reserve(1000)
+        """
+        self._core.reserve(n)
+
+    def compact(self) -> None:
+        """Free the memory of removed items; searches go on meanwhile.
+
+        Needs memory for the rows that stay while it runs.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> index = nb.Index(2)
+        >>> ids = index.add([[1.0, 2.0], [3.0, 4.0]])
+        >>> removed = index.remove(0)
+        >>> index.compact()
+        >>> index.stats()["slots"]
+        1
+        """
+        self._core.compact()
+
+    # ------------------------------------------------------------------ copies and files
+
+    def copy(self) -> Index:
+        """Return an independent copy in memory, which can be changed.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> len(nb.Index(2).copy())
+        0
+        """
+        return self._of(self._core.copy())
+
+    def __copy__(self) -> Index:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Index:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+        return Index.from_bytes, (self.to_bytes(),)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a file.
+
+        Parameters
+        ----------
+        path : path-like
+            Written beside, synced and renamed: a crash leaves the old file or the new one.
+
+        Raises
+        ------
+        OSError
+            The file can't be written.
+
+        Examples
+        --------
+        >>> import nearbit as nb, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nb.Index(2).save(folder + "/empty.nearbit")
+        """
+        self._core.save(os.fsencode(path))
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes that ``save`` would write.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> nb.Index.from_bytes(nb.Index(2).to_bytes()).dim
+        2
+        """
+        return self._core.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Index:
+        """Make an index of what ``to_bytes`` returned.
+
+        Parameters
+        ----------
+        data : bytes-like
+
+        Raises
+        ------
+        CorruptIndexError
+            Not the bytes of an index, or damaged.
+        TypeError
+            No bytes.
+
+        Examples
+        --------
+        >>> import nearbit as nb
+        >>> len(nb.Index.from_bytes(nb.Index(2).to_bytes()))
+        0
+        """
+        return cls._of(_core.from_bytes(data))
+
+
+def load(path: str | os.PathLike[str], mmap: bool = False, verify: bool | None = None) -> Index:
+    """Load an index from a file.
+
+    Parameters
+    ----------
+    path : path-like
+    mmap : bool, default False
+        Use the file in place: opens at once, read-only, and one copy in memory serves all processes.
+        Don't let anyone truncate or overwrite the file while it's mapped (``save`` replaces it
+        safely).
+    verify : bool, optional
+        Compare the checksums of everything. Default: unless mapped, where it would read the whole
+        file. A damaged mapped file can give wrong answers, but no crash.
+
+    Raises
+    ------
+    CorruptIndexError
+        Not an index, or damaged.
+    OSError
+        The file can't be read.
+
+    Examples
+    --------
+    >>> import nearbit as nb, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nb.Index(2).save(folder + "/empty.nearbit")
+    ...     nb.load(folder + "/empty.nearbit")
+    nb.Index(2, metric='cosine', layout=Flat(), codec=Float32()) with 0 items
+    """
+    for name, value in (("mmap", mmap), ("verify", verify)):
+        if not isinstance(value, bool) and not (name == "verify" and value is None):
+            msg = f"{name}: expected True or False, got {shown(value)}"
+            raise TypeError(msg)
+    return Index._of(_core.load(os.fsencode(path), mmap, not mmap if verify is None else verify))
