@@ -411,7 +411,11 @@ def settle_allocation() -> None:
 def set_faiss_level(name: str | None) -> str:
     """Let faiss use this instruction set, or its best, and return its name."""
     if name is not None:
-        faiss.SIMDConfig.set_level(getattr(faiss, f"SIMDLevel_{name}"))
+        level = getattr(faiss, f"SIMDLevel_{name}", None)
+        if level is None or not faiss.SIMDConfig.is_simd_level_available(level):
+            message = f"faiss level: expected one that faiss has here, such as AVX2, got {name}"
+            raise ValueError(message)
+        faiss.SIMDConfig.set_level(level)
     return str(faiss.SIMDConfig.get_level_name())
 
 
