@@ -1,6 +1,8 @@
 // Hamming kernels, AVX2: which algorithm serves how many queries, and the table.
 namespace bits {
 
+constexpr uint32_t kParitiesFrom = 8;
+
 // A few queries: rows in turn, a piece of the block that stays in cache at a time.
 void tile_by_rows(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
                   const int32_t* thresholds, Sink* sink) {
@@ -16,12 +18,16 @@ void tile_by_rows(const uint8_t* queries, uint32_t nq, size_t n_bytes, const Bit
 }
 
 void tile(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
-          const int32_t* thresholds, uint8_t*, Sink* sink) {
+          const int32_t* thresholds, uint8_t* workspace, Sink* sink) {
+    if (nq >= kParitiesFrom && n_bytes <= kNarrowBytes) {
+        return tile_by_parities(queries, nq, n_bytes, block, thresholds, workspace, sink);
+    }
     tile_by_rows(queries, nq, n_bytes, block, thresholds, sink);
 }
 
-size_t tile_workspace(uint32_t, size_t) {
-    return 0;
+size_t tile_workspace(uint32_t nq, size_t n_bytes) {
+    if (nq < kParitiesFrom || n_bytes > kNarrowBytes) return 0;
+    return ParityPlan(nq, n_bytes).size();
 }
 
 }  // namespace bits

@@ -1,0 +1,135 @@
+// Batches of queries: blocks of 256 rows in shared planes (bits_parity_avx2.inl).
+namespace bits {
+
+// The parts of a workspace. Queries are served in groups whose lists and counters stay in L2.
+struct ParityPlan {
+    static constexpr size_t kGroupBytes = 768 << 10;
+    size_t chunks, counter_bytes, group;
+    uint32_t top;  // counters are planes of weight 2^0 to 2^top
+
+    ParityPlan(uint32_t nq, size_t n_bytes) : chunks((n_bytes + kChunk - 1) / kChunk), top(5) {
+        while ((size_t(1) << top) <= 4 * n_bytes) ++top;
+        counter_bytes = (top + 1) * kPlane;
+        const size_t fitting = kGroupBytes / (counter_bytes + chunks * kPicks);
+        group = nq < fitting ? nq : fitting;
+    }
+    size_t planes_at() const { return kPicks * 8 * kPlane; }
+    size_t bytes_at() const { return planes_at() + 8 * kChunk * kPlane; }
+    size_t counters_at() const { return bytes_at() + 8 * kChunk * kPlane; }
+    size_t lists_at() const { return counters_at() + group * counter_bytes; }
+    size_t states_at() const { return lists_at() + group * chunks * kPicks; }
+    size_t size() const { return states_at() + group * sizeof(QueryState); }
+};
+
+// A group of queries against a block.
+struct ParityPass {
+    const ParityPlan& plan;
+    const uint8_t* queries;
+    uint32_t first, nq;  // of the group
+    size_t n_bytes;
+    const BitsBlock& block;
+    const int32_t* thresholds;  // of the group
+    uint8_t* workspace;
+    Sink* sink;
+
+    uint8_t* counters(uint32_t q) const {
+        return workspace + plan.counters_at() + q * plan.counter_bytes;
+    }
+    uint8_t* list(size_t chunk, uint32_t q) const {
+        return workspace + plan.lists_at() + (chunk * nq + q) * kPicks;
+    }
+    QueryState& state(uint32_t q) const {
+        return reinterpret_cast<QueryState*>(workspace + plan.states_at())[q];
+    }
+    size_t width(size_t chunk) const {
+        const size_t rest = n_bytes - chunk * kChunk;
+        return rest < kChunk ? rest : kChunk;
+    }
+
+    void make_lists() const {
+        for (uint32_t q = 0; q < nq; ++q) {
+            uint32_t parity = 0;
+            for (size_t c = 0; c < plan.chunks; ++c) {
+                make_list(queries + q * n_bytes + c * kChunk, width(c), &parity, list(c, q));
+            }
+            state(q).parity = parity;
+        }
+    }
+
+    // Counters that pass 2^top where the distance is above the threshold.
+    void start(uint32_t q) const {
+        const uint32_t limit = (1u << plan.top) - 1, half = uint32_t(thresholds[q]) / 2;
+        const uint32_t begin = half < limit ? limit - half : 0;
+        state(q).start = begin;
+        for (uint32_t w = 0; w <= plan.top; ++w) {
+            store(counters(q) + w * kPlane, _mm256_set1_epi8((begin >> w & 1) != 0 ? -1 : 0));
+        }
+    }
+
+    // Rows row..row+255, less those behind the end.
+    void rows(uint32_t row) const {
+        const uint32_t n = block.n - row < kRows ? block.n - row : uint32_t(kRows);
+        const uint8_t* const end = block.rows + block.n * n_bytes;
+        alignas(32) uint64_t within[4];
+        for (uint32_t i = 0; i < 4; ++i) {
+            within[i] = 64 * i + 64 <= n ? ~uint64_t(0)
+                        : 64 * i < n     ? (uint64_t(1) << (n - 64 * i)) - 1
+                                         : 0;
+            if (block.admit != nullptr && within[i] != 0) within[i] &= block.admit[row / 64 + i];
+        }
+        if ((within[0] | within[1] | within[2] | within[3]) == 0) return;
+        __m256i parity = _mm256_setzero_si256();
+        for (size_t c = 0; c < plan.chunks; ++c) {
+            const size_t picks = (width(c) + 3) / 4 * 16;
+            uint8_t* const planes = workspace + plan.planes_at();
+            make_planes(block.rows + row * n_bytes + c * kChunk, end, n_bytes, n, width(c),
+                        workspace + plan.bytes_at(), planes);
+            parity = make_table(planes, picks, parity, workspace);
+            for (uint32_t q = 0; q < nq; ++q) {
+                if (thresholds[q] < 0) continue;
+                if (c == 0) start(q);
+                count_picks(workspace, list(c, q), picks, plan.top, counters(q));
+                if (c + 1 < plan.chunks) continue;
+                const __m256i hits =
+                    _mm256_andnot_si256(load(counters(q) + plan.top * kPlane), load(within));
+                if (!_mm256_testz_si256(hits, hits)) report_hits(q, row, parity, hits);
+            }
+        }
+    }
+
+    void report_hits(uint32_t q, uint32_t row, __m256i parity, __m256i hits) const {
+        alignas(32) uint64_t hit[4], odd[4];
+        store(hit, hits);
+        store(odd, parity);
+        const uint64_t* const planes = reinterpret_cast<const uint64_t*>(counters(q));
+        for (uint32_t i = 0; i < 4; ++i) {
+            make_room(sink);
+            for (; hit[i] != 0; hit[i] &= hit[i] - 1) {
+                const uint32_t bit = uint32_t(_tzcnt_u64(hit[i]));
+                uint32_t count = 0;
+                for (uint32_t w = 0; w <= plan.top; ++w) {
+                    count |= uint32_t(planes[4 * w + i] >> bit & 1) << w;
+                }
+                const uint32_t d =
+                    2 * (count - state(q).start) + (uint32_t(odd[i] >> bit & 1) ^ state(q).parity);
+                if (int32_t(d) <= thresholds[q]) {
+                    report(sink, first + q, row + 64 * i + bit, float(d));
+                }
+            }
+        }
+    }
+};
+
+void tile_by_parities(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+                      const int32_t* thresholds, uint8_t* workspace, Sink* sink) {
+    const ParityPlan plan(nq, n_bytes);
+    for (uint32_t first = 0; first < nq; first += uint32_t(plan.group)) {
+        const uint32_t n = nq - first < plan.group ? nq - first : uint32_t(plan.group);
+        const ParityPass pass{plan,  queries + first * n_bytes, first,     n,   n_bytes,
+                              block, thresholds + first,        workspace, sink};
+        pass.make_lists();
+        for (uint32_t row = 0; row < block.n; row += kRows) pass.rows(row);
+    }
+}
+
+}  // namespace bits
