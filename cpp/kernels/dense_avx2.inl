@@ -1,6 +1,6 @@
 // Dense float32 kernels, AVX2 and FMA: one query against rows, and what is done once per row.
 //
-// Every canonical distance comes from four_distances() below, whichever kernel asks and wherever
+// Every canonical distance comes from distances() below, whichever kernel asks and wherever
 // the row stands, so that gather and scan give the same bits.
 
 // With a dozen query shapes GCC gives up inlining what each row runs through, at half the speed.
@@ -144,20 +144,24 @@ struct LongQuery {
     }
 };
 
-// The canonical distances to four rows. The rows are walked one after the other: four neighbouring
-// rows in step would be four streams close together, which the prefetchers like least.
-template <class Query>
-NEARBIT_HOT __m128 four_distances(const Query& query, const float* rows, size_t dim,
-                                  const float* factors, const uint32_t* row) {
-    const __m256 a = query.lanes(rows + row[0] * dim);
-    const __m256 b = query.lanes(rows + row[1] * dim);
-    const __m256 c = query.lanes(rows + row[2] * dim);
-    const __m256 d = query.lanes(rows + row[3] * dim);
+// The canonical distances to n rows, 1 or 4 of them, in the first lanes. Rows are walked one after
+// the other: four neighbouring rows in step would be four streams close together, which the
+// prefetchers like least.
+template <uint32_t n, class Query>
+NEARBIT_HOT __m128 distances(const Query& query, const float* rows, size_t dim,
+                             const float* factors, const uint32_t* row) {
+    __m256 a = query.lanes(rows + row[0] * dim), b = a, c = a, d = a;
+    if constexpr (n == 4) {
+        b = query.lanes(rows + row[1] * dim);
+        c = query.lanes(rows + row[2] * dim);
+        d = query.lanes(rows + row[3] * dim);
+    }
     const __m128 sums = sum_lanes(a, b, c, d);
     if constexpr (Query::kForm == DenseForm::kL2) return sums;
     if constexpr (Query::kForm == DenseForm::kIp) return _mm_sub_ps(_mm_setzero_ps(), sums);
-    const __m128 f =
-        _mm_setr_ps(factors[row[0]], factors[row[1]], factors[row[2]], factors[row[3]]);
+    const __m128 f = n == 1 ? _mm_load_ss(factors + row[0])
+                            : _mm_setr_ps(factors[row[0]], factors[row[1 % n]], factors[row[2 % n]],
+                                          factors[row[3 % n]]);
     return _mm_max_ps(_mm_sub_ps(_mm_set1_ps(1.0f), _mm_mul_ps(f, sums)), _mm_setzero_ps());
 }
 
@@ -185,20 +189,17 @@ inline void with_query(DenseForm form, const float* query, size_t dim, const Bod
 void dense_gather(DenseForm form, const float* query, size_t dim, const float* rows,
                   const float* factors, const uint32_t* which, size_t n, float* out) {
     with_query(form, query, dim, [=](const auto& q) {
-        for (size_t i = 0; i < n; i += 4) {
-            uint32_t row[4];
+        uint32_t row[4];
+        size_t i = 0;
+        for (; i + 4 <= n; i += 4) {
             for (size_t lane = 0; lane < 4; ++lane) {
-                const size_t at = i + lane < n ? i + lane : n - 1;
-                row[lane] = which ? which[at] : uint32_t(at);
+                row[lane] = which ? which[i + lane] : uint32_t(i + lane);
             }
-            const __m128 distances = four_distances(q, rows, dim, factors, row);
-            if (i + 4 <= n) {
-                _mm_storeu_ps(out + i, distances);
-            } else {
-                float four[4];
-                _mm_storeu_ps(four, distances);
-                for (size_t lane = 0; i + lane < n; ++lane) out[i + lane] = four[lane];
-            }
+            _mm_storeu_ps(out + i, distances<4>(q, rows, dim, factors, row));
+        }
+        for (; i < n; ++i) {
+            row[0] = which ? which[i] : uint32_t(i);
+            _mm_store_ss(out + i, distances<1>(q, rows, dim, factors, row));
         }
     });
 }
@@ -228,9 +229,9 @@ struct RowCursor {
     }
 };
 
-// The admitted rows of a block, in turn from its four quarters: streams far apart come from memory at
-// 31-39 GB/s where one comes at 20-32, for rows of 512 bytes to 16 KiB; prefetch instructions add
-// nothing to that (Zen 5, bench/native/dense.cpp).
+// The admitted rows of a block, in turn from its four quarters: streams far apart come from memory
+// at 31-39 GB/s where one comes at 20-32, for rows of 512 bytes to 16 KiB; prefetch instructions
+// add nothing to that (Zen 5, bench/native/dense.cpp).
 struct QuarterCursor {
     enum : uint32_t { kAtOnce = 64 };
     RowCursor quarter[4];
@@ -273,12 +274,12 @@ void dense_scan(DenseForm form, const float* query, size_t dim, const DenseBlock
         while (const uint32_t n = cursor.take(row)) {
             row[n] = row[n + 1] = row[n + 2] = row[n - 1];
             for (uint32_t i = 0; i < n; i += 4) {
-                const __m128 distances = four_distances(q, rows, dim, factors, row + i);
-                uint32_t near = uint32_t(_mm_movemask_ps(_mm_cmple_ps(distances, limit)));
+                const __m128 four = distances<4>(q, rows, dim, factors, row + i);
+                uint32_t near = uint32_t(_mm_movemask_ps(_mm_cmple_ps(four, limit)));
                 if (near == 0) continue;
                 if (make_room(sink)) limit = _mm_set1_ps(*threshold);
                 float distance[4];
-                _mm_storeu_ps(distance, distances);
+                _mm_storeu_ps(distance, four);
                 for (; near != 0; near = _blsr_u32(near)) {
                     const uint32_t lane = _tzcnt_u32(near);
                     if (i + lane < n) report(sink, 0, row[i + lane], distance[lane]);

@@ -30,19 +30,23 @@ struct Prefetch {
     }
 };
 
-// The admitted rows of a block, up to kMost at a time, the next piece known ahead.
+// The admitted rows of a block in pieces, the next one known ahead. The first are small, as it is
+// after them that the bounds of a search that has just begun exclude anything.
 template <uint32_t kMost>
 struct Pieces {
     RowCursor cursor;
-    uint32_t at_once;
+    uint32_t at_once = 16, most;
     uint32_t room[2][kMost + 2];
     uint32_t *row = room[0], *next = room[1];
     uint32_t n, n_next;
 
-    Pieces(const DenseBlock& block, uint32_t at_once_)
-        : cursor{block.admit, 0, block.n}, at_once(at_once_) {
-        n = cursor.take(at_once, row);
-        n_next = cursor.take(at_once, next);
+    Pieces(const DenseBlock& block, uint32_t most_)
+        : cursor{block.admit, 0, block.n}, most(most_), n(take(row)), n_next(take(next)) {}
+
+    uint32_t take(uint32_t* to) {
+        const uint32_t taken = cursor.take(at_once < most ? at_once : most, to);
+        at_once = 2 * at_once < most ? 2 * at_once : most;
+        return taken;
     }
 
     void advance() {
@@ -50,7 +54,7 @@ struct Pieces {
         row = next;
         n = n_next;
         next = done;
-        n_next = cursor.take(at_once, next);
+        n_next = take(next);
     }
 };
 
