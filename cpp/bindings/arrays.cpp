@@ -28,6 +28,11 @@ std::string type_name(py::handle object) {
     return Py_TYPE(object.ptr())->tp_name;
 }
 
+// What came, for errors: the dtype, and the object unless it is an array.
+std::string got(py::handle object, const py::array& array) {
+    return (py::isinstance<py::array>(object) ? "" : shown(object) + " of ") + dtype_name(array);
+}
+
 bool is_list(py::handle object) {
     return PyList_Check(object.ptr()) || PyTuple_Check(object.ptr());
 }
@@ -35,34 +40,6 @@ bool is_list(py::handle object) {
 bool is_bool(py::handle object) {
     return PyBool_Check(object.ptr()) || type_name(object) == "numpy.bool" ||
            type_name(object) == "numpy.bool_";
-}
-
-// Any object as an array, of the dtype that it has by itself.
-py::array array_from(py::handle object, const char* argument) {
-    if (py::isinstance<py::array>(object)) {
-        const auto plain_type = py::detail::npy_api::get().PyArray_Type_;
-        if (Py_TYPE(object.ptr()) != plain_type && py::hasattr(object, "mask")) {
-            throw py::type_error(std::string(argument) +
-                                 ": expected a plain array, got a masked "
-                                 "one (fill or drop what is masked first)");
-        }
-        return py::reinterpret_borrow<py::array>(object);
-    }
-    if (object.is_none()) {
-        throw py::type_error(std::string(argument) + ": expected an array, got None");
-    }
-    py::array array;
-    try {
-        array = numpy().attr("asarray")(object);
-    } catch (py::error_already_set& error) {
-        if (!error.matches(PyExc_ValueError) && !error.matches(PyExc_TypeError)) throw;
-        throw py::value_error(std::string(argument) + ": expected an array, got " + shown(object) +
-                              " (" + text_of(error.value()) + ")");
-    }
-    if (array.dtype().kind() == 'O' && py::hasattr(object, "__dlpack__")) {
-        array = numpy().attr("from_dlpack")(object);
-    }
-    return array;
 }
 
 Input::Type float_type(size_t item_bytes) {
@@ -113,18 +90,6 @@ bool swapped(const py::array& array) {
                         : order == '<' && std::endian::native == std::endian::big;
 }
 
-int64_t id_from(py::handle object, const char* argument) {
-    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
-    if (!index) throw py::error_already_set();
-    int overflow = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-    if (overflow != 0) {
-        throw py::value_error(std::string(argument) + ": expected ids below 2**63, got " +
-                              shown(object));
-    }
-    return value;
-}
-
 std::vector<int64_t> id_values(const py::array& array, const char* argument) {
     if (array.dtype().kind() == 'u' && array.itemsize() == 8 && array.size() != 0) {
         const py::object largest = array.attr("max")();
@@ -147,11 +112,54 @@ std::string shown(py::handle object) {
     return text + " (" + type_name(object) + ")";
 }
 
+py::array any_array(py::handle object, const char* argument) {
+    if (py::isinstance<py::array>(object)) {
+        const auto plain_type = py::detail::npy_api::get().PyArray_Type_;
+        if (Py_TYPE(object.ptr()) != plain_type && py::hasattr(object, "mask")) {
+            throw py::type_error(std::string(argument) +
+                                 ": expected a plain array, got a masked "
+                                 "one (fill or drop what is masked first)");
+        }
+        return py::reinterpret_borrow<py::array>(object);
+    }
+    if (object.is_none()) {
+        throw py::type_error(std::string(argument) + ": expected an array, got None");
+    }
+    py::array array;
+    try {
+        array = numpy().attr("asarray")(object);
+    } catch (py::error_already_set& error) {
+        if (!error.matches(PyExc_ValueError) && !error.matches(PyExc_TypeError)) throw;
+        throw py::value_error(std::string(argument) + ": expected an array, got " + shown(object) +
+                              " (" + text_of(error.value()) + ")");
+    }
+    if (array.dtype().kind() == 'O' && py::hasattr(object, "__dlpack__")) {
+        array = numpy().attr("from_dlpack")(object);
+    }
+    return array;
+}
+
+py::array array_for(InputType type, py::handle object, const char* argument) {
+    py::array array = any_array(object, argument);
+    return type == InputType::kFloat32 ? floats_from(std::move(array), object, argument)
+                                       : bytes_from(std::move(array), object, argument);
+}
+
+std::optional<int64_t> lone_id_from(py::handle object, const char* argument) {
+    if (is_bool(object) || !PyIndex_Check(object.ptr()) || py::isinstance<py::array>(object)) {
+        throw py::type_error(std::string(argument) + ": expected an integer, got " + shown(object));
+    }
+    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+    if (!index) throw py::error_already_set();
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+    if (overflow != 0) return std::nullopt;
+    return value;
+}
+
 Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
     const bool floats = codec.input() == InputType::kFloat32;
-    py::array array = array_from(object, argument);
-    array = floats ? floats_from(std::move(array), object, argument)
-                   : bytes_from(std::move(array), object, argument);
+    py::array array = array_for(codec.input(), object, argument);
     const size_t width = floats ? codec.dim() : codec.dim() / 8;
     const auto ndim = array.ndim();
     if (ndim != 1 && ndim != 2) {
@@ -181,13 +189,20 @@ Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
     return rows;
 }
 
+static int64_t id_from(py::handle object, const char* argument) {
+    const std::optional<int64_t> id = lone_id_from(object, argument);
+    if (id.has_value()) return *id;
+    throw py::value_error(std::string(argument) + ": expected ids below 2**63, got " +
+                          shown(object));
+}
+
 Ids ids_from(py::handle object, const char* argument) {
     const std::string wanted = std::string(argument) + ": expected integers, got ";
     if (is_bool(object)) throw py::type_error(wanted + shown(object));
     if (!py::isinstance<py::array>(object) && PyIndex_Check(object.ptr())) {
         return {{id_from(object, argument)}, true};
     }
-    const py::array array = array_from(object, argument);
+    const py::array array = any_array(object, argument);
     const char kind = array.dtype().kind();
     if (array.ndim() > 1) {
         throw py::value_error(std::string(argument) + ": expected shape (n,), got " +
@@ -200,7 +215,7 @@ Ids ids_from(py::handle object, const char* argument) {
             id_from(item, argument);
         }
     }
-    if (kind != 'i' && kind != 'u') throw py::type_error(wanted + dtype_name(array));
+    if (kind != 'i' && kind != 'u') throw py::type_error(wanted + got(object, array));
     return {id_values(array, argument), array.ndim() == 0};
 }
 
@@ -210,12 +225,16 @@ std::shared_ptr<Filter> filter_from(py::handle object, const char* argument) {
     if (is_bool(object) || PyIndex_Check(object.ptr())) {
         if (!py::isinstance<py::array>(object)) throw py::type_error(wanted + shown(object));
     }
-    const py::array array = array_from(object, argument);
+    const py::array array = any_array(object, argument);
+    const char kind = array.dtype().kind();
+    const bool listed_none = array.size() == 0 && is_list(object);
+    if (kind != 'b' && kind != 'i' && kind != 'u' && !listed_none) {
+        throw py::type_error(wanted + got(object, array));
+    }
     if (array.ndim() != 1) {
         throw py::value_error(std::string(argument) + ": expected shape (n,), got " +
                               shape_text(array));
     }
-    const char kind = array.dtype().kind();
     if (kind == 'b') {
         const auto allowed = array.unchecked<bool, 1>();
         const size_t n = size_t(array.size());
@@ -225,10 +244,7 @@ std::shared_ptr<Filter> filter_from(py::handle object, const char* argument) {
         }
         return std::make_shared<Filter>(std::move(words), n);
     }
-    if (array.size() == 0 && is_list(object)) {
-        return std::make_shared<Filter>(std::vector<int64_t>());
-    }
-    if (kind != 'i' && kind != 'u') throw py::type_error(wanted + dtype_name(array));
+    if (listed_none) return std::make_shared<Filter>(std::vector<int64_t>());
     std::vector<int64_t> ids = id_values(array, argument);
     for (const int64_t id : ids) {
         if (id < 0) {
@@ -296,11 +312,19 @@ size_t threads_from(py::handle object) {
 std::vector<float> radii_from(py::handle object, size_t n_queries) {
     std::vector<float> radii;
     if (object.is_none()) return radii;
-    const py::array array = array_from(object, "radius");
+    if (PyNumber_Check(object.ptr()) && !is_bool(object) && !PyComplex_Check(object.ptr()) &&
+        !py::isinstance<py::array>(object)) {
+        const double radius = PyFloat_AsDouble(object.ptr());
+        if (radius == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+        if (std::isnan(radius)) throw py::value_error("radius: expected a number, got nan");
+        radii.assign(n_queries, float(radius));
+        return radii;
+    }
+    const py::array array = any_array(object, "radius");
     const char kind = array.dtype().kind();
     if (kind != 'f' && kind != 'i' && kind != 'u') {
         throw py::type_error("radius: expected a number or one for each query, got " +
-                             dtype_name(array));
+                             got(object, array));
     }
     if (array.ndim() > 1 || (array.ndim() == 1 && size_t(array.size()) != n_queries)) {
         throw py::value_error("radius: expected a number or one for each of " +
@@ -311,7 +335,7 @@ std::vector<float> radii_from(py::handle object, size_t n_queries) {
         py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(array);
     if (!plain) throw py::error_already_set();
     for (py::ssize_t i = 0; i < plain.size(); ++i) {
-        if (std::isnan(plain.data()[i])) throw py::value_error("radius: expected numbers, got NaN");
+        if (std::isnan(plain.data()[i])) throw py::value_error("radius: expected numbers, got nan");
         radii.push_back(float(plain.data()[i]));
     }
     if (array.ndim() == 0) radii.resize(n_queries, radii[0]);

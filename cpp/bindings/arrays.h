@@ -32,6 +32,12 @@ struct Ids {
 };
 Ids ids_from(py::handle object, const char* argument);
 
+// A single integer; empty if it is beyond 64 bits, and so no id.
+std::optional<int64_t> lone_id_from(py::handle object, const char* argument);
+
+// Any object as an array of a dtype that rows of this type may have.
+py::array array_for(InputType type, py::handle object, const char* argument);
+
 // One filter for all queries (size 1), one for each, or none (empty). The pointers that were made
 // here are kept alive by it.
 struct Filters {

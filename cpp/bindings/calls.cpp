@@ -1,10 +1,36 @@
 #include "bindings/calls.h"
 
+#include <chrono>
+#include <thread>
+
 #include "bindings/arrays.h"
 
-namespace nearbit {
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#endif
 
-PyWatch::PyWatch(py::handle progress) : progress_(progress) {
+namespace nearbit {
+namespace {
+
+[[noreturn]] void sleep_for_ever() {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+}  // namespace
+
+void WithoutGil::take_back(PyThreadState* state) {
+#ifdef __GLIBCXX__
+    try {
+        PyEval_RestoreThread(state);
+    } catch (abi::__forced_unwind&) {
+        sleep_for_ever();
+    }
+#else
+    PyEval_RestoreThread(state);
+#endif
+}
+
+PyWatch::PyWatch(py::handle progress) : progress_(progress), thread_(PyThreadState_Get()) {
     if (!progress.is_none() && !PyCallable_Check(progress.ptr())) {
         throw py::type_error("progress: expected a callable (done, total) or None, got " +
                              shown(progress));
@@ -12,13 +38,21 @@ PyWatch::PyWatch(py::handle progress) : progress_(progress) {
 }
 
 void PyWatch::poll(size_t done, size_t total) {
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (!progress_.is_none()) progress_(done, total);
+    WithoutGil::take_back(thread_);
+    try {
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (!progress_.is_none()) progress_(done, total);
+    } catch (...) {
+        PyEval_SaveThread();
+        throw;
+    }
+    PyEval_SaveThread();
 }
 
 void PyWatch::finish() {
-    if (!progress_.is_none()) poll_now();
+    if (progress_.is_none()) return;
+    const WithoutGil released;
+    poll_now();
 }
 
 }  // namespace nearbit

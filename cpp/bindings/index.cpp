@@ -89,7 +89,7 @@ py::tuple search(const Index& index, py::handle queries, py::handle k_object, py
     HitArrays answer(n, k, rows.single, stats);
     PyWatch watch(progress);
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         index.search({.queries = rows.input,
                       .k = k,
                       .radii = radii.empty() ? nullptr : radii.data(),
@@ -117,7 +117,7 @@ py::tuple range_search(const Index& index, py::handle queries, py::handle radius
     std::vector<std::vector<Hit>> found(n);
     PyWatch watch(progress);
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         index.search(
             {.queries = rows.input,
              .k = k,
@@ -148,23 +148,24 @@ py::tuple range_search(const Index& index, py::handle queries, py::handle radius
 py::tuple knn_of_arrays(py::handle queries, py::handle base, py::handle k_object,
                         const std::string& metric, py::handle threads, py::handle progress) {
     const bool bits = metric == "hamming";
-    const py::object base_array = py::module_::import("numpy").attr("asanyarray")(base);
-    const auto shape = base_array.attr("shape").cast<std::vector<size_t>>();
-    if (shape.size() != 2) {
+    const py::array base_array =
+        array_for(bits ? InputType::kBits : InputType::kFloat32, base, "base");
+    if (base_array.ndim() != 2) {
         throw py::value_error("base: expected shape (n, d), got " +
                               py::str(base_array.attr("shape")).cast<std::string>());
     }
-    const auto codec =
-        make_codec(bits ? "bits" : "float32", bits ? 8 * shape[1] : shape[1], metric);
-    // A list is read as the metric's dtype, so it goes in as it is.
-    const bool listed = PyList_Check(base.ptr()) || PyTuple_Check(base.ptr());
-    const Rows base_rows = rows_from(listed ? base : py::handle(base_array), *codec, "base");
+    const size_t width = size_t(base_array.shape(1));
+    if (width == 0 || width > kMaxDim) {
+        throw py::value_error("base: expected 1 to 65536 columns, got " + std::to_string(width));
+    }
+    const auto codec = make_codec(bits ? "bits" : "float32", bits ? 8 * width : width, metric);
+    const Rows base_rows = rows_from(base_array, *codec, "base");
     const Rows rows = rows_from(queries, *codec, "queries");
     const size_t k = whole_from(k_object, "k", 1, kMaxK), n_threads = threads_from(threads);
     HitArrays answer(rows.input.n, k, rows.single, false);
     PyWatch watch(progress);
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         knn(*codec, base_rows.input,
             {.queries = rows.input, .k = k, .threads = n_threads, .watch = &watch},
             [&](size_t query, const std::vector<Hit>& hits, size_t n_scored) {
@@ -186,7 +187,7 @@ py::array_t<int64_t> add(Index& index, py::handle vectors, py::handle ids, py::h
     PyWatch watch(progress);
     std::vector<int64_t> added;
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         added = index.add(rows.input, ids.is_none() ? nullptr : &given.values, n_threads, &watch);
     }
     return array_of(added);
@@ -195,7 +196,7 @@ py::array_t<int64_t> add(Index& index, py::handle vectors, py::handle ids, py::h
 size_t remove(Index& index, py::handle ids, bool ignore_missing) {
     const Ids given = ids_from(ids, "ids");
     PyWatch watch{py::none()};
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     return index.remove(given.values, ignore_missing, &watch);
 }
 
@@ -205,7 +206,7 @@ void replace(Index& index, py::handle ids, py::handle vectors, py::handle thread
     const Rows rows = rows_from(vectors, index.codec(), "vectors");
     const size_t n_threads = threads_from(threads);
     PyWatch watch(progress);
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     if (and_add) {
         index.upsert(given.values, rows.input, n_threads, &watch);
     } else {
@@ -223,7 +224,7 @@ py::array get(const Index& index, py::handle ids) {
     auto* const out = static_cast<std::byte*>(rows.mutable_data());
     PyWatch watch{py::none()};
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         index.get(given.values, out, &watch);
     }
     return rows;
@@ -254,7 +255,7 @@ py::bytes to_bytes(const Index& index) {
     PyWatch watch{py::none()};
     MemoryOutput output;
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         index.write(output, &watch);
     }
     return py::bytes(output.bytes);
@@ -263,7 +264,7 @@ py::bytes to_bytes(const Index& index) {
 std::unique_ptr<Index> from_bytes(py::handle data) {
     const BytesView view(data);
     PyWatch watch{py::none()};
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     return Index::from_bytes(view.bytes(), &watch);
 }
 
@@ -282,7 +283,11 @@ py::dict stats(const Index& index) {
 
 void bind_index(py::module_& m) {
     using py::arg;
-    py::class_<Filter, std::shared_ptr<Filter>>(m, "Filter").def("__len__", &Filter::size);
+    py::class_<Filter, std::shared_ptr<Filter>>(
+        m, "Filter",
+        "A prepared set of allowed ids: see Index.filter.\n\n"
+        "``len`` is how many ids it holds.")
+        .def("__len__", &Filter::size);
 
     py::class_<Index>(m, "Index")
         .def(py::init([](py::handle dim, const std::string& metric, const std::string& codec) {
@@ -297,18 +302,16 @@ void bind_index(py::module_& m) {
         .def_property_readonly("readonly", &Index::read_only)
         .def("__len__", &Index::size)
         .def("__contains__",
-             [](const Index& index, py::handle id) {
-                 const Ids given = ids_from(id, "id");
-                 if (!given.single)
-                     throw py::type_error("id: expected an integer, got " + shown(id));
-                 const py::gil_scoped_release release;
-                 return index.contains(given.values[0]);
+             [](const Index& index, py::handle object) {
+                 const std::optional<int64_t> id = lone_id_from(object, "id");
+                 const WithoutGil released;
+                 return id.has_value() && index.contains(*id);
              })
         .def("ids",
              [](const Index& index) {
                  std::vector<int64_t> ids;
                  {
-                     const py::gil_scoped_release release;
+                     const WithoutGil released;
                      ids = index.ids();
                  }
                  return array_of(ids);
@@ -327,20 +330,20 @@ void bind_index(py::module_& m) {
             [](Index& index, py::handle n_object) {
                 const size_t n = whole_from(n_object, "n", 0, size_t(INT64_MAX));
                 PyWatch watch{py::none()};
-                const py::gil_scoped_release release;
+                const WithoutGil released;
                 index.reserve(n, &watch);
             },
             arg("n"))
         .def("compact",
              [](Index& index) {
                  PyWatch watch{py::none()};
-                 const py::gil_scoped_release release;
+                 const WithoutGil released;
                  index.compact(&watch);
              })
         .def("copy",
              [](const Index& index) {
                  PyWatch watch{py::none()};
-                 const py::gil_scoped_release release;
+                 const WithoutGil released;
                  return index.copy(&watch);
              })
         .def("stats", &stats)
@@ -349,7 +352,7 @@ void bind_index(py::module_& m) {
             [](const Index& index, const py::bytes& path) {
                 const std::string name = path;
                 PyWatch watch{py::none()};
-                const py::gil_scoped_release release;
+                const WithoutGil released;
                 index.save(name, &watch);
             },
             arg("path"))
@@ -360,7 +363,7 @@ void bind_index(py::module_& m) {
         [](const py::bytes& path, bool map, bool verify) {
             const std::string name = path;
             PyWatch watch{py::none()};
-            const py::gil_scoped_release release;
+            const WithoutGil released;
             return Index::load(name, map, verify, &watch);
         },
         arg("path"), arg("mmap"), arg("verify"));

@@ -20,6 +20,8 @@ void bind_exceptions(py::module_& m) {
     py::register_exception_translator([](std::exception_ptr thrown) {
         try {
             std::rethrow_exception(thrown);
+        } catch (const CorruptFile& error) {
+            PyErr_SetString(corrupt.ptr(), error.what());
         } catch (const InvalidArgument& error) {
             PyErr_SetString(PyExc_ValueError, error.what());
         } catch (const UnknownId& error) {

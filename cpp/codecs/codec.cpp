@@ -24,7 +24,7 @@ void check_dim(size_t dim, size_t most, const char* of) {
 
 void check_hamming(Metric metric, const std::string& codec) {
     if (metric == Metric::kHamming) return;
-    throw InvalidArgument("metric: codec '" + codec + "' expected 'hamming', got '" +
+    throw InvalidArgument("metric: expected 'hamming' for codec '" + codec + "', got '" +
                           metric_name(metric) + "'");
 }
 
@@ -51,7 +51,7 @@ std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
         check_dim(dim, kMaxDim, "dimensions");
         if (metric == Metric::kHamming) {
             throw InvalidArgument(
-                "metric: codec 'float32' expected 'l2', 'ip' or 'cosine', got "
+                "metric: expected 'l2', 'ip' or 'cosine' for codec 'float32', got "
                 "'hamming'");
         }
         return make_float32(dim, metric);
@@ -60,7 +60,7 @@ std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
         check_hamming(metric, name);
         check_dim(dim, kMaxBits, "bits");
         if (dim % 8 != 0) {
-            throw InvalidArgument("dim: codec 'bits' expected a multiple of 8 bits, got " +
+            throw InvalidArgument("dim: expected a multiple of 8 bits for codec 'bits', got " +
                                   std::to_string(dim));
         }
         return make_bits(dim);

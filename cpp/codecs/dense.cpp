@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -15,6 +16,12 @@ constexpr double kLargestSquaredNorm = double(std::numeric_limits<float>::max())
 // Below this length a row's direction is lost in float32's denormal numbers.
 constexpr double kSmallestCosineNorm = 1e-30;
 
+std::string short_text(double x) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.6g", x);
+    return text;
+}
+
 DenseForm form_of(Metric metric) {
     return metric == Metric::kL2   ? DenseForm::kL2
            : metric == Metric::kIp ? DenseForm::kIp
@@ -23,18 +30,19 @@ DenseForm form_of(Metric metric) {
 
 [[noreturn]] void refuse(const float* row, size_t dim, double squared_norm, const char* argument,
                          size_t at) {
-    const std::string where = std::string(argument) + ": row " + std::to_string(at);
+    const std::string start = std::string(argument) + ": expected ";
+    const std::string where = " in row " + std::to_string(at);
     for (size_t j = 0; j < dim; ++j) {
         if (std::isfinite(row[j])) continue;
-        throw InvalidArgument(where + ": expected finite numbers, got " +
-                              (std::isnan(row[j]) ? "NaN"
+        throw InvalidArgument(start + "finite numbers, got " +
+                              (std::isnan(row[j]) ? "nan"
                                : row[j] > 0       ? "inf"
                                                   : "-inf") +
-                              " at dimension " + std::to_string(j));
+                              where + ", dimension " + std::to_string(j));
     }
-    throw InvalidArgument(where + ": expected a squared norm of at most " +
-                          std::to_string(kLargestSquaredNorm) +
-                          " (so that no distance overflows), got " + std::to_string(squared_norm));
+    throw InvalidArgument(start +
+                          "squared norms up to 8.5e37, so that no distance overflows, got " +
+                          short_text(squared_norm) + where);
 }
 
 // Length 1 / |x| for cosine, 0 for a zero row.
@@ -42,9 +50,9 @@ double inverse_norm(double squared_norm, const char* argument, size_t at) {
     if (squared_norm == 0) return 0;
     const double norm = std::sqrt(squared_norm);
     if (norm < kSmallestCosineNorm) {
-        throw InvalidArgument(std::string(argument) + ": row " + std::to_string(at) +
-                              ": expected zero or a norm of at least 1e-30 for cosine, got " +
-                              std::to_string(std::log10(norm)) + " as its base-10 logarithm");
+        throw InvalidArgument(std::string(argument) +
+                              ": expected zero rows or norms from 1e-30 up for cosine, got " +
+                              short_text(norm) + " in row " + std::to_string(at));
     }
     return 1 / norm;
 }

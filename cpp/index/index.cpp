@@ -313,8 +313,7 @@ std::unique_ptr<Index::Store> Index::compacted(Watch* watch) const {
     size_t to = 0;
     for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
         if (!ids.live(slot)) continue;
-        made->rows.put(to, rows.codes().at(slot),
-                       reinterpret_cast<const float*>(rows.factors().at(slot)));
+        made->rows.put(to, rows.codes().at(slot), rows.factor(slot));
         made->ids.write_id(to, ids.id_of(slot));
         made->ids.enter(to, ids.id_of(slot));
         ++to;

@@ -13,8 +13,8 @@ class Index::Writing {
     Writing(const Index& index, Watch* watch, Purpose purpose = kChanges) : index_(index) {
         if (purpose == kChanges && index.read_only_) {
             throw InvalidArgument(
-                "index: expected one that can be changed, got one mapped from a "
-                "file (load it without mmap=True)");
+                "index: expected one that can be changed, got a read-only one, "
+                "mapped from a file (load it without mmap=True)");
         }
         index_.writer_.lock(watch);
     }

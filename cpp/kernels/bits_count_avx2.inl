@@ -2,8 +2,8 @@
 //
 //   d(q, x) = sum over bytes of popcount(q ^ x)
 //
-// The bits of a byte are two look-ups (vpshufb) in a table of sixteen, one for each half. Counts add
-// up in bytes, at most 31 vectors before one could overflow; vpsadbw sums them into four 64-bit
+// The bits of a byte are two look-ups (vpshufb) in a table of sixteen, one for each half. Counts
+// add up in bytes, at most 31 vectors before one could overflow; vpsadbw sums them into four 64-bit
 // lanes. Lanes of four rows share a register, 16 bits each, and four such registers fold into the
 // distances of sixteen rows, in order. That holds for rows of up to kNarrowBytes, whose distances
 // are positive 16-bit numbers.
@@ -33,6 +33,22 @@ inline __m256i count_differences(const uint8_t* query, const uint8_t* row) {
     return count_bits(_mm256_xor_si256(load(query), load(row)));
 }
 
+inline uint64_t load_word(const uint8_t* p) {
+    uint64_t word;
+    std::memcpy(&word, p, 8);
+    return word;
+}
+
+// A distance by POPCNT.
+template <int kWords>
+inline uint32_t distance_of_words(const uint8_t* query, const uint8_t* row) {
+    uint64_t sum = 0;
+    for (int w = 0; w < kWords; ++w) {
+        sum += uint64_t(_mm_popcnt_u64(load_word(query + 8 * w) ^ load_word(row + 8 * w)));
+    }
+    return uint32_t(sum);
+}
+
 inline __m256i sum_lanes(__m256i counts) {
     return _mm256_sad_epu8(counts, _mm256_setzero_si256());
 }
@@ -42,6 +58,7 @@ template <int kVectors>
 struct WholeVectors {
     const uint8_t* query;
     size_t n_bytes() const { return 32 * kVectors; }
+    uint32_t one(const uint8_t* row) const { return distance_of_words<4 * kVectors>(query, row); }
     __m256i lanes(const uint8_t* row) const {
         __m256i counts = count_differences(query, row);
         for (int v = 1; v < kVectors; ++v) {
@@ -76,6 +93,7 @@ struct AnyLength {
         }
     }
     size_t n_bytes() const { return size; }
+    uint32_t one(const uint8_t* row) const;
     __m256i lanes(const uint8_t* row) const {
         const uint8_t* q = size < 32 ? short_query : query;
         __m256i counts = count_bits(_mm256_and_si256(
@@ -121,6 +139,7 @@ inline __m256i sixteen(const Query& query, const uint8_t* rows) {
 struct Pairs {
     const uint8_t* query;
     size_t n_bytes() const { return 16; }
+    uint32_t one(const uint8_t* row) const { return distance_of_words<2>(query, row); }
 };
 
 inline __m256i two_halves(const uint8_t* low, const uint8_t* high) {
@@ -150,6 +169,7 @@ inline __m256i sixteen(const Pairs& pairs, const uint8_t* rows) {
 struct Quads {
     const uint8_t* query;
     size_t n_bytes() const { return 8; }
+    uint32_t one(const uint8_t* row) const { return distance_of_words<1>(query, row); }
 };
 
 inline __m256i sixteen(const Quads& quads, const uint8_t* rows) {
@@ -190,29 +210,27 @@ inline void with_shape(const uint8_t* query, size_t n_bytes, Use use) {
     }
 }
 
-inline uint64_t load_up_to_8(const uint8_t* p, size_t n) {
-    uint64_t word = 0;
-    std::memcpy(&word, p, n);
-    return word;
-}
-
-// One distance, reading nothing but the row.
-inline uint32_t one_distance(const uint8_t* query, const uint8_t* row, size_t n_bytes) {
-    if (n_bytes >= 64) {
-        const __m256i lanes = AnyLength(query, n_bytes).lanes(row);
-        const __m128i two =
-            _mm_add_epi64(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
-        return uint32_t(_mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two))));
-    }
+// The same for a row of any length, reading nothing but the row.
+inline uint32_t one_by_words(const uint8_t* query, const uint8_t* row, size_t n_bytes) {
     uint64_t sum = 0;
     size_t at = 0;
     for (; at + 8 <= n_bytes; at += 8) {
-        sum += uint64_t(_mm_popcnt_u64(load_up_to_8(query + at, 8) ^ load_up_to_8(row + at, 8)));
+        sum += uint64_t(_mm_popcnt_u64(load_word(query + at) ^ load_word(row + at)));
     }
-    const size_t rest = n_bytes - at;
-    if (rest == 0) return uint32_t(sum);
-    return uint32_t(sum + uint64_t(_mm_popcnt_u64(load_up_to_8(query + at, rest) ^
-                                                  load_up_to_8(row + at, rest))));
+    for (; at < n_bytes; ++at) sum += uint64_t(_mm_popcnt_u64(uint64_t(query[at] ^ row[at])));
+    return uint32_t(sum);
+}
+inline uint32_t AnyLength::one(const uint8_t* row) const {
+    return one_by_words(query, row, size);
+}
+
+// One distance, the faster way.
+inline uint32_t one_distance(const uint8_t* query, const uint8_t* row, size_t n_bytes) {
+    if (n_bytes < 64) return one_by_words(query, row, n_bytes);
+    const __m256i lanes = AnyLength(query, n_bytes).lanes(row);
+    const __m128i two =
+        _mm_add_epi64(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    return uint32_t(_mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two))));
 }
 
 }  // namespace bits

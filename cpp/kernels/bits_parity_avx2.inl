@@ -38,63 +38,60 @@ inline void exchange(__m256i& a, __m256i& b, __m256i mask) {
     a = _mm256_xor_si256(a, _mm256_slli_epi16(t, kShift));
 }
 
-// Bytes 0..31 of eight rows; out[j]: bit j of every byte, a bit for each row.
-inline void split_bits(__m256i* v, uint8_t* out) {
+// Sixteen bytes of eight rows in the low half and of eight others in the high half. Of each byte,
+// bit j of eight rows goes to one byte at out + j * kSplit.
+constexpr size_t kSplit = 16 * kPlane;
+inline void split_bits(const uint8_t* low, const uint8_t* high, size_t stride, uint8_t* out) {
     const __m256i halves = _mm256_set1_epi8(0x0f), pairs = _mm256_set1_epi8(0x33);
     const __m256i bits = _mm256_set1_epi8(0x55);
+    __m256i v[8];
+    for (size_t i = 0; i < 8; ++i) v[i] = two_halves(low + i * stride, high + i * stride);
     for (int i = 0; i < 4; ++i) exchange<4>(v[i], v[i + 4], halves);
-    for (int i = 0; i < 8; i += i % 4 == 1 ? 3 : 1) exchange<2>(v[i], v[i + 2], pairs);
+    for (int i = 0; i < 2; ++i) exchange<2>(v[i], v[i + 2], pairs);
+    for (int i = 4; i < 6; ++i) exchange<2>(v[i], v[i + 2], pairs);
     for (int i = 0; i < 8; i += 2) exchange<1>(v[i], v[i + 1], bits);
-    for (int j = 0; j < 8; ++j) store(out + size_t(j) * 32 * kPlane, v[j]);
+    for (size_t j = 0; j < 8; ++j) store(out + j * kSplit, v[j]);
 }
 
-// Sixteen rows of 32 bytes to 32 columns of 16: four rounds of interleaving transpose each half.
-inline void transpose_bytes(const uint8_t* in, uint8_t* out) {
-    __m256i v[16], w[16];
-    for (int i = 0; i < 16; ++i) v[i] = load(in + 32 * i);
-    for (int round = 0; round < 2; ++round) {
-        for (int i = 0; i < 8; ++i) {
-            w[2 * i] = _mm256_unpacklo_epi8(v[i], v[i + 8]);
-            w[2 * i + 1] = _mm256_unpackhi_epi8(v[i], v[i + 8]);
-        }
-        for (int i = 0; i < 8; ++i) {
-            v[2 * i] = _mm256_unpacklo_epi8(w[i], w[i + 8]);
-            v[2 * i + 1] = _mm256_unpackhi_epi8(w[i], w[i + 8]);
-        }
+// Two rounds of interleaving the bytes of a and c, b and d; four of them transpose sixteen.
+inline void interleave(__m256i a, __m256i b, __m256i c, __m256i d, __m256i* out) {
+    const __m256i ac = _mm256_unpacklo_epi8(a, c), ca = _mm256_unpackhi_epi8(a, c);
+    const __m256i bd = _mm256_unpacklo_epi8(b, d), db = _mm256_unpackhi_epi8(b, d);
+    out[0] = _mm256_unpacklo_epi8(ac, bd);
+    out[1] = _mm256_unpackhi_epi8(ac, bd);
+    out[2] = _mm256_unpacklo_epi8(ca, db);
+    out[3] = _mm256_unpackhi_epi8(ca, db);
+}
+
+constexpr size_t kPiece = 16;  // bytes of a row that are made planes of at a time
+
+// The planes of one piece of 256 rows: bit j of byte b at planes + (8 b + j) * kPlane.
+inline void make_planes(const uint8_t* rows, size_t stride, uint8_t* split, uint8_t* planes) {
+    for (size_t g = 0; g < 16; ++g) {
+        const uint8_t* const low = rows + 8 * g * stride;
+        split_bits(low, low + 128 * stride, stride, split + g * kPlane);
     }
-    for (int i = 0; i < 16; ++i) {
-        uint8_t* const column = out + size_t(i) * 8 * kPlane;
-        _mm_store_si128(reinterpret_cast<__m128i*>(column), _mm256_castsi256_si128(v[i]));
-        _mm_store_si128(reinterpret_cast<__m128i*>(column + 16 * 8 * kPlane),
-                        _mm256_extracti128_si256(v[i], 1));
+    for (size_t j = 0; j < 8; ++j, split += kSplit, planes += kPlane) {
+        __m256i v[16], w[16];
+        for (size_t i = 0; i < 4; ++i) {
+            interleave(load(split + i * kPlane), load(split + (i + 4) * kPlane),
+                       load(split + (i + 8) * kPlane), load(split + (i + 12) * kPlane), v + 4 * i);
+        }
+        for (size_t i = 0; i < 4; ++i) interleave(v[i], v[i + 4], v[i + 8], v[i + 12], w + 4 * i);
+        for (size_t b = 0; b < 16; ++b) store(planes + 8 * b * kPlane, w[b]);
     }
 }
 
-// The planes of one chunk: bit j of byte b at planes + (8 b + j) * kPlane. Rows beyond n, and bytes
-// beyond width up to a multiple of 4, are zeros.
-inline void make_planes(const uint8_t* rows, const uint8_t* rows_end, size_t n_bytes, uint32_t n,
-                        size_t width, uint8_t* bytes, uint8_t* planes) {
-    for (uint32_t r = 0; r < kRows; r += 8) {
-        __m256i v[8];
-        for (uint32_t i = 0; i < 8; ++i) {
-            const uint8_t* const row = rows + (r + i) * n_bytes;
-            if (r + i >= n) {
-                v[i] = _mm256_setzero_si256();
-            } else if (size_t(rows_end - row) >= 32) {
-                v[i] = load(row);
-            } else {
-                alignas(32) uint8_t copy[32] = {};
-                std::memcpy(copy, row, width);
-                v[i] = load(copy);
-            }
-        }
-        split_bits(v, bytes + r / 8 * kPlane);
-    }
-    for (size_t j = 0; j < 8; ++j) {
-        transpose_bytes(bytes + j * 32 * kPlane, planes + j * kPlane);
-        transpose_bytes(bytes + j * 32 * kPlane + 16 * kPlane, planes + j * kPlane + 16);
-    }
-    for (size_t b = width; b % 4 != 0; ++b) std::memset(planes + b * 8 * kPlane, 0, 8 * kPlane);
+// Those of n <= 256 rows, the last of them kPiece or more before the end of the block, or copied.
+// Missing rows are zeros, and so are the bytes behind width.
+inline void make_some_planes(const uint8_t* rows, size_t stride, size_t n, size_t width,
+                             const uint8_t* rows_end, uint8_t* split, uint8_t* planes) {
+    const bool reachable = n == kRows && size_t(rows_end - rows) >= (n - 1) * stride + kPiece;
+    if (reachable && width == kPiece) return make_planes(rows, stride, split, planes);
+    alignas(32) uint8_t copy[kRows * kPiece];
+    std::memset(copy, 0, sizeof copy);
+    for (size_t r = 0; r < n; ++r) std::memcpy(copy + r * kPiece, rows + r * stride, width);
+    make_planes(copy, kPiece, split, planes);
 }
 
 // The eight majorities of each pair of planes; returns the parity of all planes so far.

@@ -9,6 +9,12 @@ namespace bits {
 
 constexpr size_t kAhead = 2048;
 
+inline void prefetch(const uint8_t* p, size_t n) {
+    for (size_t line = 0; line < n; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T0);
+    }
+}
+
 // One query against rows first..last-1 of a block; first is a multiple of 16.
 struct Pass {
     const uint8_t* query;
@@ -37,12 +43,13 @@ struct Pass {
         return _mm256_set1_epi16(int16_t(t < 0 ? 0 : t < 32766 ? t + 1 : 32767));
     }
 
-    // Rows i..i+15; i is a multiple of 16.
+    // Rows i..i+15; i is a multiple of 8.
     template <class Query>
     void sixteen_rows(const Query& shape, uint32_t i, __m256i& limits) const {
         uint32_t within = 0xffff;
         if (block.admit != nullptr) {
             within &= uint32_t(block.admit[i >> 6] >> (i & 63));
+            if ((i & 63) == 56) within |= uint32_t(block.admit[(i >> 6) + 1] << 8) & 0xffff;
             if (within == 0) return;
         }
         const __m256i distances = sixteen(shape, row(i));
@@ -59,23 +66,38 @@ struct Pass {
         limits = limit();
     }
 
+    // Rows i..i+7 by words; i is a multiple of 8.
+    template <class Query>
+    void eight_rows(const Query& shape, uint32_t i, int32_t& highest) const {
+        if (block.admit != nullptr && (block.admit[i >> 6] >> (i & 63) & 0xff) == 0) return;
+        const size_t n = shape.n_bytes();
+        const uint8_t* at = block.rows + i * n;
+        uint32_t d[8];
+        for (int j = 0; j < 8; ++j) d[j] = shape.one(at + j * n);
+        for (uint32_t j = 0; j < 8; ++j) {
+            if (int32_t(d[j]) > highest) continue;
+            if (!admitted(block.admit, i + j)) continue;
+            make_room(sink);
+            report(sink, number, i + j, float(d[j]));
+            highest = *threshold;
+        }
+    }
+
     template <class Query>
     void narrow(const Query& shape, uint32_t end) const {
-        const uint32_t half = (end - first) / 32 * 16, middle = first + half;
-        const size_t step = 16 * n_bytes;
+        const uint32_t steps = (end - first) / 24;
+        const size_t n = shape.n_bytes();
+        uint32_t i = first, k = first + 16 * steps;
         __m256i limits = limit();
-        for (uint32_t i = first; i < middle; i += 16) {
-            for (size_t line = 0; line < step; line += 64) {
-                _mm_prefetch(reinterpret_cast<const char*>(row(i) + kAhead + line), _MM_HINT_T0);
-                _mm_prefetch(reinterpret_cast<const char*>(row(i + half) + kAhead + line),
-                             _MM_HINT_T0);
-            }
+        int32_t highest = *threshold;
+        for (uint32_t step = 0; step < steps; ++step, i += 16, k += 8) {
+            prefetch(row(i) + kAhead, 16 * n);
+            prefetch(row(k) + kAhead, 8 * n);
             sixteen_rows(shape, i, limits);
-            sixteen_rows(shape, i + half, limits);
+            eight_rows(shape, k, highest);
         }
-        uint32_t i = middle + half;
-        for (; i + 16 <= end; i += 16) sixteen_rows(shape, i, limits);
-        one_by_one(i, last);
+        for (; k + 16 <= end; k += 16) sixteen_rows(shape, k, limits);
+        one_by_one(k, last);
     }
 
     void run() const {

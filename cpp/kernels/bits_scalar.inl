@@ -17,7 +17,8 @@ inline uint64_t load_bytes(const uint8_t* p, size_t n) {
 inline uint32_t hamming(const uint8_t* a, const uint8_t* b, size_t n_bytes) {
     uint32_t sum = 0;
     size_t at = 0;
-    for (; at + 8 <= n_bytes; at += 8) sum += popcount(load_bytes(a + at, 8) ^ load_bytes(b + at, 8));
+    for (; at + 8 <= n_bytes; at += 8)
+        sum += popcount(load_bytes(a + at, 8) ^ load_bytes(b + at, 8));
     if (at < n_bytes) {
         sum += popcount(load_bytes(a + at, n_bytes - at) ^ load_bytes(b + at, n_bytes - at));
     }
@@ -55,6 +56,8 @@ void bits_tile(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBl
     }
 }
 
-size_t bits_tile_workspace(uint32_t, size_t) { return 0; }
+size_t bits_tile_workspace(uint32_t, size_t) {
+    return 0;
+}
 
 constexpr BitsKernels bits_kernels = {bits_gather, bits_scan, bits_tile, bits_tile_workspace};

@@ -14,8 +14,8 @@ struct ParityPlan {
         group = nq < fitting ? nq : fitting;
     }
     size_t planes_at() const { return kPicks * 8 * kPlane; }
-    size_t bytes_at() const { return planes_at() + 8 * kChunk * kPlane; }
-    size_t counters_at() const { return bytes_at() + 8 * kChunk * kPlane; }
+    size_t split_at() const { return planes_at() + 8 * kChunk * kPlane; }
+    size_t counters_at() const { return split_at() + 8 * kSplit; }
     size_t lists_at() const { return counters_at() + group * counter_bytes; }
     size_t states_at() const { return lists_at() + group * chunks * kPicks; }
     size_t size() const { return states_at() + group * sizeof(QueryState); }
@@ -82,8 +82,12 @@ struct ParityPass {
         for (size_t c = 0; c < plan.chunks; ++c) {
             const size_t picks = (width(c) + 3) / 4 * 16;
             uint8_t* const planes = workspace + plan.planes_at();
-            make_planes(block.rows + row * n_bytes + c * kChunk, end, n_bytes, n, width(c),
-                        workspace + plan.bytes_at(), planes);
+            for (size_t at = 0; at < width(c); at += kPiece) {
+                const size_t rest = width(c) - at;
+                make_some_planes(block.rows + row * n_bytes + c * kChunk + at, n_bytes, n,
+                                 rest < kPiece ? rest : kPiece, end, workspace + plan.split_at(),
+                                 planes + 8 * at * kPlane);
+            }
             parity = make_table(planes, picks, parity, workspace);
             for (uint32_t q = 0; q < nq; ++q) {
                 if (thresholds[q] < 0) continue;

@@ -64,9 +64,13 @@ void dense_tile(const DenseTile& tile, size_t dim, const DenseBlock& block, floa
     }
 }
 
-size_t dense_tile_workspace(size_t) { return 0; }
+size_t dense_tile_workspace(size_t) {
+    return 0;
+}
 void dense_pack_queries(const float*, size_t, size_t, float*) {}
-size_t dense_packed_size(size_t, size_t) { return 0; }
+size_t dense_packed_size(size_t, size_t) {
+    return 0;
+}
 
 void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
     const size_t n_bytes = (dim + 7) / 8;

@@ -4,10 +4,9 @@ namespace nearbit {
 namespace scalar {
 namespace {
 
-#include "kernels/sink.inl"
-
 #include "kernels/bits_scalar.inl"
 #include "kernels/dense_scalar.inl"
+#include "kernels/sink.inl"
 
 }  // namespace
 }  // namespace scalar

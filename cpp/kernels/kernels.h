@@ -5,8 +5,8 @@
 // instructions (tools/check_isa.py looks). Kernels never fail, never allocate, check nothing, and
 // read no byte outside the rows they are given. No argument needs any alignment unless it says so.
 //
-// A kernel excludes; it doesn't decide. It reports every row whose distance (or lower bound of it) is
-// at most the query's threshold, and the collectors behind the Sink keep the best.
+// A kernel excludes; it doesn't decide. It reports every row whose distance (or lower bound of it)
+// is at most the query's threshold, and the collectors behind the Sink keep the best.
 #pragma once
 
 #include <cstddef>
@@ -41,8 +41,9 @@ enum : uint32_t { kSinkRoom = 128 };
 enum class DenseForm : int { kL2, kIp, kCosine };
 
 struct DenseBlock {
-    const float* rows;      // n rows of dim floats, one behind the other
-    const float* factors;   // one for each row: kL2 |x|^2, kIp |x|, kCosine 1 / |x| (0 for a zero row)
+    const float* rows;  // n rows of dim floats, one behind the other
+    const float*
+        factors;  // one for each row: kL2 |x|^2, kIp |x|, kCosine 1 / |x| (0 for a zero row)
     const uint64_t* admit;  // bit i: row i may be reported; null: all may
     uint32_t n;
 };

@@ -26,8 +26,7 @@ void Flat::encode(size_t first, const std::byte* rows, size_t n, const char* arg
                   size_t first_row) {
     codes_.for_each_piece(first, first + n, [&](size_t at, size_t m, std::byte* codes) {
         codec_->encode(rows + (at - first) * codec_->input_bytes(), m, codes,
-                       reinterpret_cast<float*>(factors_.at(at)), argument,
-                       first_row + (at - first));
+                       const_cast<float*>(factor(at)), argument, first_row + (at - first));
     });
 }
 
@@ -37,9 +36,8 @@ void Flat::put(size_t slot, const std::byte* code, const float* factor) {
 }
 
 Block Flat::block(size_t first, size_t n) const {
-    const bool has_factors = codec_->has_factors();
     return {.codes = codes_.at(first),
-            .factors = has_factors ? reinterpret_cast<const float*>(factors_.at(first)) : nullptr,
+            .factors = factor(first),
             .admit = nullptr,
             .slots = nullptr,
             .first_slot = uint32_t(first),

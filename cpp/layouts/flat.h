@@ -25,6 +25,9 @@ class Flat {
                 size_t first_row);
     // Puts one encoded row into a slot. factor: null if the codec has none.
     void put(size_t slot, const std::byte* code, const float* factor);
+    const float* factor(size_t slot) const {
+        return codec_->has_factors() ? reinterpret_cast<const float*>(factors_.at(slot)) : nullptr;
+    }
     void decode(size_t slot, std::byte* row) const { codec_->decode(codes_.at(slot), 1, row); }
 
     // Offers the admitted slots of begin..end-1 to the scorer's collectors. begin is a multiple of

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+import os
+
 from nearbit.codecs import SUPPORT, Codec
 from nearbit.layouts import LAYOUTS, Flat
 
@@ -24,6 +27,32 @@ ALIASES = {
 def shown(value: object) -> str:
     """A value and its type, as errors show them."""
     return f"{value!r} ({type(value).__name__})"
+
+
+def path_bytes(path: object) -> bytes:
+    """A path as the core takes it."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        msg = f"path: expected str or os.PathLike, got {shown(path)}"
+        raise TypeError(msg)
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        msg = f"path: expected no null character, got {path!r}"
+        raise ValueError(msg)
+    return encoded
+
+
+def whole(value: object, name: str, least: int, most: int) -> int:
+    """An integer from least to most."""
+    wanted = f"{name}: expected an integer from {least} to {most}, got {shown(value)}"
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(wanted) from None
+    if isinstance(value, bool):
+        raise TypeError(wanted)
+    if not least <= number <= most:
+        raise ValueError(wanted)
+    return number
 
 
 def metric_name(metric: object) -> str:
@@ -72,7 +101,8 @@ def metric_for(codec: Codec, metric: object) -> str:
     name = metric_name(metric)
     if name not in codec.metrics:
         msg = (
-            f"metric: codec {codec.name!r} expected one of {', '.join(codec.metrics)}, got {name!r}"
+            f"metric: expected one of {', '.join(codec.metrics)} for codec {codec.name!r}, "
+            f"got {name!r}"
         )
         raise ValueError(msg)
     return name

@@ -1,9 +1,18 @@
 """What searches return."""
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from nearbit._check import shown, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 
 class Hits:
@@ -128,7 +137,7 @@ def merge_hits(hits: Sequence[Hits], k: int) -> Hits:
     hits : sequence of Hits
         Of the same metric and number of queries; each may have its own k. The indexes share no id:
         an id that comes more than once stays more than once.
-    k : int, at least 1
+    k : int, 1 to 65,536
         Exact if each of the indexes was asked for at least k.
 
     Returns
@@ -149,16 +158,14 @@ def merge_hits(hits: Sequence[Hits], k: int) -> Hits:
     >>> nb.merge_hits(parts, k=2).distances
     array([[2., 8.]], dtype=float32)
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        msg = f"k: expected an integer, got {k!r} ({type(k).__name__})"
+    k = whole(k, "k", 1, 65_536)
+    if not isinstance(hits, Iterable):
+        msg = f"hits: expected a sequence of Hits, got {shown(hits)}"
         raise TypeError(msg)
-    if k < 1:
-        msg = f"k: expected at least 1, got {k}"
-        raise ValueError(msg)
     hits = list(hits)
     for part in hits:
         if not isinstance(part, Hits):
-            msg = f"hits: expected Hits, got {part!r} ({type(part).__name__})"
+            msg = f"hits: expected Hits, got {shown(part)}"
             raise TypeError(msg)
     if not hits:
         msg = "hits: expected at least one, got none"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nearbit import _core
-from nearbit._check import codec_settings, layout_settings, metric_for, shown
+from nearbit._check import codec_settings, layout_settings, metric_for, path_bytes, shown
 from nearbit._core import Filter
-from nearbit._types import FilterLike, Ids, Progress, Radius, Rows
 from nearbit.codecs import SUPPORT, Codec
 from nearbit.hits import Hits, RangeHits
 from nearbit.layouts import Flat
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from nearbit._types import FilterLike, Ids, Progress, Radius, Rows
 
 __all__ = ["Filter", "Index", "load"]
 
@@ -182,8 +186,8 @@ class Index:
         Returns
         -------
         Hits
-            ids (int64) and distances (float32), each (n, k); rows ascend, ties by smaller id, padded
-            with -1 and inf.
+            ids (int64) and distances (float32), each (n, k); rows ascend, ties by smaller id,
+            padded with -1 and inf.
 
         Raises
         ------
@@ -198,6 +202,9 @@ class Index:
         >>> index.search([0.0, 0.0], k=2, filter=[1, 2]).ids
         array([1, 2])
         """
+        if type(stats) is not bool:
+            msg = f"stats: expected True or False, got {shown(stats)}"
+            raise TypeError(msg)
         ids, distances, scored = self._core.search(
             queries, k, radius, filter, stats, threads, progress
         )
@@ -508,6 +515,10 @@ class Index:
     def copy(self) -> Index:
         """Return an independent copy in memory, which can be changed.
 
+        Returns
+        -------
+        Index
+
         Examples
         --------
         >>> import nearbit as nb
@@ -544,10 +555,14 @@ class Index:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     nb.Index(2).save(folder + "/empty.nearbit")
         """
-        self._core.save(os.fsencode(path))
+        self._core.save(path_bytes(path))
 
     def to_bytes(self) -> bytes:
         """Return the bytes that ``save`` would write.
+
+        Returns
+        -------
+        bytes
 
         Examples
         --------
@@ -564,6 +579,10 @@ class Index:
         Parameters
         ----------
         data : bytes-like
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
@@ -588,12 +607,16 @@ def load(path: str | os.PathLike[str], mmap: bool = False, verify: bool | None =
     ----------
     path : path-like
     mmap : bool, default False
-        Use the file in place: opens at once, read-only, and one copy in memory serves all processes.
+        Use the file in place: opens at once, read-only, one copy in memory for all processes.
         Don't let anyone truncate or overwrite the file while it's mapped (``save`` replaces it
         safely).
     verify : bool, optional
         Compare the checksums of everything. Default: unless mapped, where it would read the whole
         file. A damaged mapped file can give wrong answers, but no crash.
+
+    Returns
+    -------
+    Index
 
     Raises
     ------
@@ -614,4 +637,4 @@ def load(path: str | os.PathLike[str], mmap: bool = False, verify: bool | None =
         if not isinstance(value, bool) and not (name == "verify" and value is None):
             msg = f"{name}: expected True or False, got {shown(value)}"
             raise TypeError(msg)
-    return Index._of(_core.load(os.fsencode(path), mmap, not mmap if verify is None else verify))
+    return Index._of(_core.load(path_bytes(path), mmap, not mmap if verify is None else verify))

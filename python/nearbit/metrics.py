@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from nearbit._check import shown
 from nearbit.hits import Hits
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["recall"]
 
@@ -33,8 +38,8 @@ def recall(found: Hits | ArrayLike, truth: Hits | ArrayLike, *, rtol: float = 1e
 
     Raises
     ------
-    ValueError
-        Shapes differ.
+    TypeError, ValueError
+        No distances, NaN, shapes that differ, a negative ``rtol``.
 
     Examples
     --------
@@ -42,7 +47,13 @@ def recall(found: Hits | ArrayLike, truth: Hits | ArrayLike, *, rtol: float = 1e
     >>> nb.metrics.recall([[1.0, 2.0, 9.0]], [[1.0, 2.0, 3.0]])
     0.6666666666666666
     """
-    got, exact = _distances(found), _distances(truth)
+    if isinstance(rtol, bool) or not isinstance(rtol, (int, float, np.number)):
+        msg = f"rtol: expected a number, got {shown(rtol)}"
+        raise TypeError(msg)
+    if not rtol >= 0:
+        msg = f"rtol: expected 0 or more, got {rtol}"
+        raise ValueError(msg)
+    got, exact = _distances(found, "found"), _distances(truth, "truth")
     if got.shape != exact.shape:
         msg = f"found: expected shape {exact.shape} as of truth, got {got.shape}"
         raise ValueError(msg)
@@ -56,5 +67,16 @@ def recall(found: Hits | ArrayLike, truth: Hits | ArrayLike, *, rtol: float = 1e
     return float(np.sum(hits_per_query) / n_true)
 
 
-def _distances(hits: Hits | ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(hits.distances if isinstance(hits, Hits) else hits, dtype=np.float64)
+def _distances(hits: Hits | ArrayLike, argument: str) -> NDArray[np.float64]:
+    given = np.asarray(hits.distances if isinstance(hits, Hits) else hits)
+    if given.dtype.kind not in "fiu":
+        msg = f"{argument}: expected Hits or an array of distances, got {shown(hits)}"
+        raise TypeError(msg)
+    if given.ndim not in (1, 2):
+        msg = f"{argument}: expected shape (n, k) or (k,), got {given.shape}"
+        raise ValueError(msg)
+    distances = given.astype(np.float64)
+    if np.isnan(distances).any():
+        msg = f"{argument}: expected distances, got nan"
+        raise ValueError(msg)
+    return distances

@@ -1,9 +1,15 @@
 """Exact search without an index."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from nearbit import _core
 from nearbit._check import metric_name
-from nearbit._types import Progress, Rows
 from nearbit.hits import Hits
+
+if TYPE_CHECKING:
+    from nearbit._types import Progress, Rows
 
 
 def knn(
@@ -22,8 +28,8 @@ def knn(
     Parameters
     ----------
     queries : array_like, shape (n, dim) or (dim,)
-        Float32, or uint8 bits as ``numpy.packbits`` makes them for ``metric="hamming"``. Other float
-        dtypes, strides and byte orders are converted.
+        Float32 (other float dtypes, strides and byte orders are converted), or uint8 bits as
+        ``numpy.packbits`` makes them for ``metric="hamming"``.
     base : array_like, shape (m, dim)
         What is searched. Don't write to it meanwhile.
     k : int, 1 to 65,536, default 10

@@ -1,0 +1,118 @@
+"""What nearbit should answer, in plain numpy: slow, obvious, and sharing no code with it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+FLOAT_METRICS = ("l2", "ip", "cosine")
+
+
+def pack_signs(rows):
+    return np.packbits(np.asarray(rows) > 0, axis=1)
+
+
+def distances(metric, queries, base):
+    """All distances, float64, shape (queries, base rows)."""
+    if metric == "hamming":
+        return np.array(
+            [np.unpackbits(q ^ base, axis=1).sum(axis=1, dtype=np.int64) for q in queries],
+            dtype=np.float64,
+        ).reshape(len(queries), len(base))
+    q, x = queries.astype(np.float64), base.astype(np.float64)
+    if metric == "l2":
+        rows = [((x - one) ** 2).sum(axis=1) for one in q]
+        return np.array(rows).reshape(len(q), len(x))
+    products = q @ x.T
+    if metric == "ip":
+        return -products
+    lengths = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(x, axis=1)[None, :]
+    cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return 1 - cosines
+
+
+def tolerances(metric, queries, base):
+    """How far float32 arithmetic may stray from `distances`, same shape.
+
+    Hamming is exact. l2 sums squares of differences, so its error goes with the distance itself,
+    wherever the data lies; that of ip and cosine goes with the lengths of the rows.
+    """
+    exact = distances(metric, queries, base)
+    if metric == "hamming":
+        return np.zeros_like(exact)
+    if metric == "l2":
+        return 1e-5 * exact + 1e-37
+    if metric == "cosine":
+        return np.full_like(exact, 1e-5)
+    q, x = queries.astype(np.float64), base.astype(np.float64)
+    return 1e-5 * np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(x, axis=1)[None, :] + 1e-37
+
+
+def top_k(dists, ids, k, allowed=None, radius=None):
+    """The k nearest by (distance, id), padded with inf and -1; a radius for all or for each."""
+    dists, ids = np.asarray(dists), np.asarray(ids, dtype=np.int64)
+    found_ids = np.full((len(dists), k), -1, dtype=np.int64)
+    found_dists = np.full((len(dists), k), np.inf)
+    for i, row in enumerate(dists):
+        keep = np.ones(len(ids), dtype=bool) if allowed is None else np.isin(ids, allowed)
+        if radius is not None:
+            keep &= row <= np.broadcast_to(radius, len(dists))[i]
+        order = np.lexsort((ids[keep], row[keep]))[:k]
+        found_ids[i, : len(order)] = ids[keep][order]
+        found_dists[i, : len(order)] = row[keep][order]
+    return found_ids, found_dists
+
+
+def within(dists, ids, radius, allowed=None, limit=None):
+    """All within the radius by (distance, id), as (indptr, ids, distances)."""
+    k = len(ids) if limit is None else min(limit, len(ids))
+    found_ids, found_dists = top_k(dists, ids, k, allowed, radius)
+    real = found_ids >= 0
+    return np.append(0, np.cumsum(real.sum(axis=1))), found_ids[real], found_dists[real]
+
+
+def recall(found, truth):
+    """The share of the true distances that the found ones reach."""
+    hit = [np.sum(f <= t[np.isfinite(t)].max()) for f, t in zip(found, truth, strict=True)]
+    return sum(hit) / np.isfinite(truth).sum()
+
+
+class Model:
+    """An index as a dict from id to row: what each call leaves behind and what it answers."""
+
+    def __init__(self, metric):
+        self.metric = metric
+        self.rows = {}
+        self.next_id = 0
+
+    def _put(self, ids, rows):
+        for key, row in zip(ids, rows, strict=True):
+            self.rows[int(key)] = np.array(row)
+            self.next_id = max(self.next_id, int(key) + 1)
+
+    def add(self, rows, ids=None):
+        ids = range(self.next_id, self.next_id + len(rows)) if ids is None else ids
+        assert not any(int(i) in self.rows for i in ids)
+        self._put(ids, rows)
+        return np.array([int(i) for i in ids], dtype=np.int64)
+
+    def upsert(self, ids, rows):
+        self._put(ids, rows)
+
+    def update(self, ids, rows):
+        assert all(int(i) in self.rows for i in ids)
+        self._put(ids, rows)
+
+    def remove(self, ids):
+        known = {int(i) for i in ids} & set(self.rows)
+        for i in known:
+            del self.rows[i]
+        return len(known)
+
+    @property
+    def ids(self):
+        return np.array(sorted(self.rows), dtype=np.int64)
+
+    def matrix(self, width, dtype):
+        if not self.rows:
+            return np.empty((0, width), dtype=dtype)
+        return np.array([self.rows[i] for i in sorted(self.rows)], dtype=dtype)
