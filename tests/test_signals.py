@@ -92,7 +92,7 @@ def test_a_handler_of_ones_own_runs_during_a_long_call():
         import signal, numpy as np
         from kinds import L2
         index, _ = L2.filled(20_000, 64)
-        queries = L2.rows(20_000, 64, np.random.default_rng(0))
+        queries = L2.rows(5000, 64, np.random.default_rng(0))
         seen = []
         signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
         signal.setitimer(signal.ITIMER_REAL, 0.02)
@@ -109,9 +109,9 @@ def test_a_handler_of_ones_own_runs_during_a_long_call():
 def long_calls(kind, progress, rng):
     """(name, index, call) of each call that reports progress, long enough for several reports."""
     dim = kind.dim(64)
-    index, _ = kind.filled(20_000, dim)
-    queries = kind.rows(3000, dim, rng)
-    yield "add", index, lambda: index.add(np.repeat(queries, 50, axis=0), progress=progress)
+    index, _ = kind.filled(8000, dim)
+    queries = kind.rows(1000, dim, rng)
+    yield "add", index, lambda: index.add(np.repeat(queries, 150, axis=0), progress=progress)
     yield "search", index, lambda: index.search(queries, 5, progress=progress)
     radius = float(np.median(index.search(queries, 2).distances))
     yield (
@@ -191,13 +191,13 @@ def test_a_change_from_inside_the_progress_of_a_change_is_refused(rng):
 
 def test_a_change_from_inside_the_progress_of_a_search_leaves_true_answers(rng):
     index, rows = L2.filled(20_000, 64)
-    staying = rows[:3000]
+    staying = rows[:1000]
 
     def inside(done, total):
         index.remove(index.add(rows[:10]))
 
     hits = index.search(staying, 1, progress=inside)
-    np.testing.assert_array_equal(hits.ids[:, 0], np.arange(3000))
+    np.testing.assert_array_equal(hits.ids[:, 0], np.arange(1000))
     assert len(index) == 20_000
 
 
@@ -210,7 +210,7 @@ def test_a_call_from_inside_progress_on_another_index_is_fine(rng):
         counts.append(int(other.search(rows[:1], 3).counts[0]))
         other.add(rows[:1])
 
-    one.search(L2.rows(3000, 64, rng), 5, progress=inside)
+    one.search(L2.rows(1000, 64, rng), 5, progress=inside)
     assert counts
     assert set(counts) == {3}
     assert len(other) == 100 + len(counts)

@@ -22,128 +22,80 @@
 // for few queries, the table (24 operations for 8 planes) weighs more.
 namespace bits {
 
-constexpr size_t kRows = 256, kPlane = 32, kChunk = 32, kPicks = 4 * kChunk;
+constexpr size_t kChunk = 32, kPicks = 4 * kChunk;
 
-inline void store(void* p, __m256i x) {
-    _mm256_store_si256(static_cast<__m256i*>(p), x);
+// Planes that a piece takes part with: those of its bytes and of zeros up to a multiple of four.
+inline size_t pairs_of(size_t width) {
+    return (width + 3) / 4 * 2;
 }
 
-// ------------------------------------------------------------------------------------- planes
-
-// Exchanges the bits `mask << shift` of a with the bits `mask` of b.
-template <int kShift>
-inline void exchange(__m256i& a, __m256i& b, __m256i mask) {
-    const __m256i t = _mm256_and_si256(_mm256_xor_si256(_mm256_srli_epi16(a, kShift), b), mask);
-    b = _mm256_xor_si256(b, t);
-    a = _mm256_xor_si256(a, _mm256_slli_epi16(t, kShift));
-}
-
-// Sixteen bytes of eight rows in the low half and of eight others in the high half. Of each byte,
-// bit j of eight rows goes to one byte at out + j * kSplit.
-constexpr size_t kSplit = 16 * kPlane;
-inline void split_bits(const uint8_t* low, const uint8_t* high, size_t stride, uint8_t* out) {
-    const __m256i halves = _mm256_set1_epi8(0x0f), pairs = _mm256_set1_epi8(0x33);
-    const __m256i bits = _mm256_set1_epi8(0x55);
-    __m256i v[8];
-    for (size_t i = 0; i < 8; ++i) v[i] = two_halves(low + i * stride, high + i * stride);
-    for (int i = 0; i < 4; ++i) exchange<4>(v[i], v[i + 4], halves);
-    for (int i = 0; i < 2; ++i) exchange<2>(v[i], v[i + 2], pairs);
-    for (int i = 4; i < 6; ++i) exchange<2>(v[i], v[i + 2], pairs);
-    for (int i = 0; i < 8; i += 2) exchange<1>(v[i], v[i + 1], bits);
-    for (size_t j = 0; j < 8; ++j) store(out + j * kSplit, v[j]);
-}
-
-// Two rounds of interleaving the bytes of a and c, b and d; four of them transpose sixteen.
-inline void interleave(__m256i a, __m256i b, __m256i c, __m256i d, __m256i* out) {
-    const __m256i ac = _mm256_unpacklo_epi8(a, c), ca = _mm256_unpackhi_epi8(a, c);
-    const __m256i bd = _mm256_unpacklo_epi8(b, d), db = _mm256_unpackhi_epi8(b, d);
-    out[0] = _mm256_unpacklo_epi8(ac, bd);
-    out[1] = _mm256_unpackhi_epi8(ac, bd);
-    out[2] = _mm256_unpacklo_epi8(ca, db);
-    out[3] = _mm256_unpackhi_epi8(ca, db);
-}
-
-constexpr size_t kPiece = 16;  // bytes of a row that are made planes of at a time
-
-// The planes of one piece of 256 rows: bit j of byte b at planes + (8 b + j) * kPlane.
-inline void make_planes(const uint8_t* rows, size_t stride, uint8_t* split, uint8_t* planes) {
-    for (size_t g = 0; g < 16; ++g) {
-        const uint8_t* const low = rows + 8 * g * stride;
-        split_bits(low, low + 128 * stride, stride, split + g * kPlane);
+// The eight majorities of p, a and b, each negated or not: variant (p a b) at table + variant *
+// kPlane. Returns the parity of the three.
+inline __m256i make_majorities(__m256i p, __m256i a, __m256i b, uint8_t* table) {
+    const __m256i ones = _mm256_set1_epi8(-1), u = _mm256_xor_si256(a, b);
+    // Where a and b are equal they decide, elsewhere p does; and so on with a, b or p negated.
+    const __m256i equal_a = _mm256_andnot_si256(u, a), other_a = _mm256_and_si256(u, a);
+    const __m256i equal_p = _mm256_andnot_si256(u, p), other_p = _mm256_and_si256(u, p);
+    const __m256i neither = _mm256_xor_si256(_mm256_or_si256(u, a), ones);
+    const __m256i variants[4] = {
+        _mm256_or_si256(equal_a, other_p), _mm256_or_si256(equal_p, other_a),
+        _mm256_or_si256(equal_p, _mm256_xor_si256(u, other_a)), _mm256_or_si256(neither, other_p)};
+    for (size_t i = 0; i < 4; ++i) {
+        store(table + i * kPlane, variants[i]);
+        store(table + (7 - i) * kPlane, _mm256_xor_si256(variants[i], ones));
     }
-    for (size_t j = 0; j < 8; ++j, split += kSplit, planes += kPlane) {
-        __m256i v[16], w[16];
-        for (size_t i = 0; i < 4; ++i) {
-            interleave(load(split + i * kPlane), load(split + (i + 4) * kPlane),
-                       load(split + (i + 8) * kPlane), load(split + (i + 12) * kPlane), v + 4 * i);
-        }
-        for (size_t i = 0; i < 4; ++i) interleave(v[i], v[i + 4], v[i + 8], v[i + 12], w + 4 * i);
-        for (size_t b = 0; b < 16; ++b) store(planes + 8 * b * kPlane, w[b]);
-    }
+    return _mm256_xor_si256(p, u);
 }
 
-// Those of n <= 256 rows, the last of them kPiece or more before the end of the block, or copied.
-// Missing rows are zeros, and so are the bytes behind width.
-inline void make_some_planes(const uint8_t* rows, size_t stride, size_t n, size_t width,
-                             const uint8_t* rows_end, uint8_t* split, uint8_t* planes) {
-    const bool reachable = n == kRows && size_t(rows_end - rows) >= (n - 1) * stride + kPiece;
-    if (reachable && width == kPiece) return make_planes(rows, stride, split, planes);
-    alignas(32) uint8_t copy[kRows * kPiece];
-    std::memset(copy, 0, sizeof copy);
-    for (size_t r = 0; r < n; ++r) std::memcpy(copy + r * kPiece, rows + r * stride, width);
-    make_planes(copy, kPiece, split, planes);
-}
-
-// The eight majorities of each pair of planes; returns the parity of all planes so far.
-inline __m256i make_table(const uint8_t* planes, size_t groups, __m256i p, uint8_t* table) {
-    const __m256i ones = _mm256_set1_epi8(-1);
-    for (size_t g = 0; g < groups; ++g, planes += 2 * kPlane, table += 8 * kPlane) {
-        const __m256i a = load(planes), b = load(planes + kPlane), u = _mm256_xor_si256(a, b);
-        // Where a and b are equal they decide, elsewhere p does; and so on with a, b or p negated.
-        const __m256i equal_a = _mm256_andnot_si256(u, a), other_a = _mm256_and_si256(u, a);
-        const __m256i equal_p = _mm256_andnot_si256(u, p), other_p = _mm256_and_si256(u, p);
-        const __m256i pab[4] = {
-            _mm256_or_si256(equal_a, other_p), _mm256_or_si256(equal_p, other_a),
-            _mm256_or_si256(equal_p, _mm256_xor_si256(u, other_a)),
-            _mm256_or_si256(_mm256_andnot_si256(_mm256_or_si256(u, a), ones), other_p)};
-        for (size_t i = 0; i < 4; ++i) {
-            store(table + i * kPlane, pab[i]);
-            store(table + (7 - i) * kPlane, _mm256_xor_si256(pab[i], ones));
+// The table of one piece, pairs being the same bit of two neighbouring bytes; returns the parity of
+// all planes so far.
+inline __m256i make_table(const uint8_t* split, size_t width, __m256i p, uint8_t* table) {
+    for (size_t j = 0; j < 8; ++j) {
+        __m256i planes[16];
+        transpose_bytes(split + j * kSplit, planes);
+        for (size_t i = 0; i < pairs_of(width); ++i, table += 8 * kPlane) {
+            p = make_majorities(p, planes[2 * i], planes[2 * i + 1], table);
         }
-        p = _mm256_xor_si256(p, u);
     }
     return p;
 }
 
 // ------------------------------------------------------------------------------------- queries
 
-// The picks of a byte of a query: four offsets within their pair's majorities, (p a b) * kPlane.
+// Two picks for four bits a b a b of a query, lowest first, after a parity: offsets among a pair's
+// majorities, (p a b) * kPlane.
 struct PickTable {
-    uint8_t offsets[2][256][4];
+    uint8_t offsets[2][16][2];
     constexpr PickTable() : offsets() {
         for (int parity = 0; parity < 2; ++parity) {
-            for (int byte = 0; byte < 256; ++byte) {
-                int p = parity;
-                for (int i = 0; i < 4; ++i) {
-                    const int a = byte >> (2 * i) & 1, b = byte >> (2 * i + 1) & 1;
-                    offsets[parity][byte][i] = uint8_t((p * 4 + a * 2 + b) * int(kPlane));
+            for (int bits = 0; bits < 16; ++bits) {
+                for (int i = 0, p = parity; i < 2; ++i) {
+                    const int a = bits >> (2 * i) & 1, b = bits >> (2 * i + 1) & 1;
+                    offsets[parity][bits][i] = uint8_t((p * 4 + a * 2 + b) * int(kPlane));
                     p ^= a ^ b;
                 }
             }
         }
     }
 };
-alignas(64) constexpr PickTable kPickTable;
+constexpr PickTable kPickTable;
 
-// The picks of one chunk, up to a multiple of 16; `parity` runs on. Behind the end all rows are
-// zeros, whose majority with any parity is zero.
-inline void make_list(const uint8_t* query, size_t width, uint32_t* parity, uint8_t* list) {
-    size_t b = 0;
-    for (; b < width; ++b) {
-        std::memcpy(list + 4 * b, kPickTable.offsets[*parity][query[b]], 4);
-        *parity ^= uint32_t(_mm_popcnt_u32(query[b])) & 1;
+// The picks of one piece of a query; parity runs on. Returns their end.
+inline uint8_t* make_list(const uint8_t* query, size_t width, uint32_t* parity, uint8_t* list) {
+    alignas(16) uint8_t piece[kPiece] = {};
+    std::memcpy(piece, query, width);
+    __m128i bytes = _mm_load_si128(reinterpret_cast<const __m128i*>(piece));
+    uint32_t columns[8];  // bit j of every byte
+    for (int j = 7; j >= 0; --j, bytes = _mm_add_epi8(bytes, bytes)) {
+        columns[j] = uint32_t(_mm_movemask_epi8(bytes));
     }
-    for (; b % 4 != 0; ++b) std::memset(list + 4 * b, 0, 4);
+    for (uint32_t column : columns) {
+        for (size_t i = 0; i < pairs_of(width); i += 2, column >>= 4, list += 2) {
+            std::memcpy(list, kPickTable.offsets[*parity][column & 15], 2);
+            *parity ^= uint32_t(_mm_popcnt_u32(column & 15)) & 1;
+        }
+    }
+    return list;
 }
 
 // What is kept of a query beside its counters.

@@ -13,8 +13,7 @@ struct ParityPlan {
         const size_t fitting = kGroupBytes / (counter_bytes + chunks * kPicks);
         group = nq < fitting ? nq : fitting;
     }
-    size_t planes_at() const { return kPicks * 8 * kPlane; }
-    size_t split_at() const { return planes_at() + 8 * kChunk * kPlane; }
+    size_t split_at() const { return kPicks * 8 * kPlane; }
     size_t counters_at() const { return split_at() + 8 * kSplit; }
     size_t lists_at() const { return counters_at() + group * counter_bytes; }
     size_t states_at() const { return lists_at() + group * chunks * kPicks; }
@@ -41,16 +40,23 @@ struct ParityPass {
     QueryState& state(uint32_t q) const {
         return reinterpret_cast<QueryState*>(workspace + plan.states_at())[q];
     }
-    size_t width(size_t chunk) const {
-        const size_t rest = n_bytes - chunk * kChunk;
-        return rest < kChunk ? rest : kChunk;
+    // Calls use(offset, width) for the pieces of a chunk.
+    template <class Use>
+    void for_pieces(size_t chunk, Use use) const {
+        const size_t begin = chunk * kChunk;
+        for (size_t at = begin; at < n_bytes && at < begin + kChunk; at += kPiece) {
+            use(at, n_bytes - at < kPiece ? n_bytes - at : kPiece);
+        }
     }
 
     void make_lists() const {
         for (uint32_t q = 0; q < nq; ++q) {
             uint32_t parity = 0;
             for (size_t c = 0; c < plan.chunks; ++c) {
-                make_list(queries + q * n_bytes + c * kChunk, width(c), &parity, list(c, q));
+                uint8_t* end = list(c, q);
+                for_pieces(c, [&](size_t at, size_t width) {
+                    end = make_list(queries + q * n_bytes + at, width, &parity, end);
+                });
             }
             state(q).parity = parity;
         }
@@ -69,7 +75,6 @@ struct ParityPass {
     // Rows row..row+255, less those behind the end.
     void rows(uint32_t row) const {
         const uint32_t n = block.n - row < kRows ? block.n - row : uint32_t(kRows);
-        const uint8_t* const end = block.rows + block.n * n_bytes;
         alignas(32) uint64_t within[4];
         for (uint32_t i = 0; i < 4; ++i) {
             within[i] = 64 * i + 64 <= n ? ~uint64_t(0)
@@ -80,15 +85,13 @@ struct ParityPass {
         if ((within[0] | within[1] | within[2] | within[3]) == 0) return;
         __m256i parity = _mm256_setzero_si256();
         for (size_t c = 0; c < plan.chunks; ++c) {
-            const size_t picks = (width(c) + 3) / 4 * 16;
-            uint8_t* const planes = workspace + plan.planes_at();
-            for (size_t at = 0; at < width(c); at += kPiece) {
-                const size_t rest = width(c) - at;
-                make_some_planes(block.rows + row * n_bytes + c * kChunk + at, n_bytes, n,
-                                 rest < kPiece ? rest : kPiece, end, workspace + plan.split_at(),
-                                 planes + 8 * at * kPlane);
-            }
-            parity = make_table(planes, picks, parity, workspace);
+            size_t picks = 0;
+            for_pieces(c, [&](size_t at, size_t width) {
+                uint8_t* const split = workspace + plan.split_at();
+                split_rows(block.rows + row * n_bytes + at, n_bytes, n, width, split);
+                parity = make_table(split, width, parity, workspace + picks * 8 * kPlane);
+                picks += 8 * pairs_of(width);
+            });
             for (uint32_t q = 0; q < nq; ++q) {
                 if (thresholds[q] < 0) continue;
                 if (c == 0) start(q);

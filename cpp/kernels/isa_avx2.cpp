@@ -13,6 +13,7 @@ namespace {
 #include "kernels/sink.inl"
 #include "kernels/bits_count_avx2.inl"
 #include "kernels/bits_rows_avx2.inl"
+#include "kernels/bits_planes_avx2.inl"
 #include "kernels/bits_parity_avx2.inl"
 #include "kernels/bits_tile_avx2.inl"
 #include "kernels/bits_avx2.inl"

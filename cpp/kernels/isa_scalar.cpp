@@ -4,9 +4,11 @@ namespace nearbit {
 namespace scalar {
 namespace {
 
+// clang-format off: each file uses those above it
+#include "kernels/sink.inl"
 #include "kernels/bits_scalar.inl"
 #include "kernels/dense_scalar.inl"
-#include "kernels/sink.inl"
+// clang-format on
 
 }  // namespace
 }  // namespace scalar
