@@ -16,12 +16,13 @@ from typing import Any
 
 import faiss
 import mapped
-import nearbit as nb
 import numpy as np
 import scans
 import usearch.index
 from figures import OURS, Bar, Case, Limit, Ratio, Samples, interleave
 from numpy.typing import NDArray
+
+import nearbit as nb
 
 Array = NDArray[Any]
 Search = Callable[[Array], Array]

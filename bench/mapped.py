@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nearbit as nb
 import numpy as np
+
+import nearbit as nb
 
 DIM = 384
 CHUNK = 65_536

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import nearbit as nb
 import numpy as np
 import pytest
+
+import nearbit as nb
 
 DIM = 8
 ROWS = 1000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-import nearbit as nb
 import numpy as np
+
+import nearbit as nb
 
 
 def assert_hits(hits, kind, queries, rows, ids=None, k=10, allowed=None, radius=None):

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
 from nearbit.data import load_demo
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import nearbit as nb
 import numpy as np
 import reference
+
+import nearbit as nb
 
 
 @dataclass(frozen=True)

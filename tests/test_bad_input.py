@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import unchanged
 from kinds import BITS, L2, SIGN
+
+import nearbit as nb
 
 NAN, INF = float("nan"), float("inf")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import assert_hits, next_id, unchanged
 from kinds import FLOAT_KINDS, KINDS, L2
+
+import nearbit as nb
 
 
 @pytest.fixture(params=KINDS, ids=str)

@@ -5,9 +5,10 @@ import platform
 import subprocess
 import sys
 
-import nearbit as nb
 import numpy as np
 import pytest
+
+import nearbit as nb
 from nearbit.data import load_demo
 
 

@@ -4,9 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nearbit.data
 import numpy as np
 import pytest
+
+import nearbit.data
 from nearbit.data import Demo, load_demo
 
 FOLDER = Path(nearbit.data.__file__).parent

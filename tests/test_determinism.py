@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import answer, assert_same_hits
 from kinds import KINDS
+
+import nearbit as nb
 
 BATCHES = (1, 5, 6, 7, 1000)
 

@@ -8,9 +8,10 @@ import inspect
 import pkgutil
 import re
 
-import nearbit as nb
 import numpy as np
 import pytest
+
+import nearbit as nb
 
 
 def public():

@@ -8,11 +8,12 @@ import struct
 from pathlib import Path
 
 import child
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import answer, assert_hits, next_id, unchanged
 from kinds import BITS, COSINE, KINDS, L2
+
+import nearbit as nb
 
 
 @pytest.fixture(params=KINDS, ids=str)

@@ -155,6 +155,20 @@ def test_a_prepared_filter_keeps_its_ids_through_changes_of_the_index():
     assert found() == [29, 33]
 
 
+def test_a_prepared_filter_may_be_used_with_any_index(rng):
+    """Also with one that takes the place in memory of an index that is gone."""
+    rows = L2.rows(50, 4, rng)
+    chosen = L2.new(4).filter([1, 2, 3])
+    for n in (50, 10, 50, 50, 4, 50):
+        ids = rng.permutation(n)
+        index = L2.new(4)
+        index.add(rows[:n], ids=ids)
+        for one in (index, index.copy()):
+            hits = one.search(rows[:3], 5, filter=chosen)
+            assert_hits(hits, L2, rows[:3], rows[:n], ids, k=5, allowed=[[1, 2, 3]] * 3)
+        del index, one
+
+
 def test_a_prepared_mask_does_not_grow_with_the_index():
     index = L2.new(1)
     index.add(np.zeros((10, 1), np.float32))

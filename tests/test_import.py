@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 
 import child
-import nearbit as nb
 import pytest
+
+import nearbit as nb
 
 FOLDER = Path(nb.__file__).parent
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import array
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import answer, unchanged
 from kinds import BITS, FLOAT_KINDS, KINDS, L2, SIGN
+
+import nearbit as nb
 
 
 def float_forms(plain):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import nearbit as nb
 import numpy as np
 import pytest
 import reference
 from checks import assert_hits, assert_same_hits
 from kinds import BITS, COSINE, FLOAT_KINDS, KINDS, L2
+
+import nearbit as nb
 
 KNN_KINDS = (*FLOAT_KINDS, BITS)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import assert_hits, assert_range, next_id
@@ -14,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from kinds import BITS, KINDS
 from reference import Model
+
+import nearbit as nb
 
 DIM = 16
 IDS = st.integers(0, 40)

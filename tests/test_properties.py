@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import answer, assert_hits, assert_range, assert_same_hits, unchanged
@@ -12,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from kinds import BITS, FLOAT_KINDS, KINDS, L2
+
+import nearbit as nb
 
 DIMS = st.integers(1, 70)
 SIZES = st.integers(0, 150)

@@ -78,6 +78,15 @@ def test_the_radius_is_inclusive(filled):
         assert one.counts == inside[3]
 
 
+def test_the_largest_id_at_the_edge_is_inside():
+    index = L2.new(1)
+    top = 2**63 - 1
+    index.add([[2.0], [2.0], [3.0]], ids=[top, 5, 6])
+    assert index.search([0.0], 3, radius=4.0).ids.tolist() == [5, top, -1]
+    assert index.range_search([0.0], 4.0).ids.tolist() == [5, top]
+    assert index.range_search([0.0], 4.0, limit=2).ids.tolist() == [5, top]
+
+
 def test_range_search_agrees_with_search_to_the_bit(filled):
     kind, index, rows, queries, _ = filled
     radius = middling_radius(kind, queries, rows, 0.2)

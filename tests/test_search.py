@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import answer, assert_hits, assert_same_hits
 from kinds import BITS, COSINE, FLOAT_KINDS, KINDS, L2, SIGN
 from reference import top_k
+
+import nearbit as nb
 
 DIMS = (1, 7, 8, 63, 64, 65, 127, 384, 1000)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import child
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import answer, next_id, unchanged
 from kinds import BITS, COSINE, KINDS, L2, SIGN
+
+import nearbit as nb
 
 # A row repeated by a zero stride: many rows to convert and check, none of them in memory.
 INTERRUPTED = (

@@ -6,11 +6,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import nearbit as nb
 import numpy as np
 import pytest
 from checks import answer, next_id
 from kinds import BITS, KINDS, L2
+
+import nearbit as nb
 
 DIM = 64
 STAYING, COMING = 400, 200

@@ -1,6 +1,7 @@
 // The answers of one query: the k nearest within a radius, ties by smaller id.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -26,7 +27,7 @@ class Best final : public Collector {
 
     // directory: whose ids the slots have; null: a slot is an id.
     Best(size_t k, float radius, const Directory* directory)
-        : k_(k), worst_{radius, INT64_MAX}, directory_(directory) {
+        : k_(k), worst_{std::nextafter(radius, kInfinity), 0}, directory_(directory) {
         threshold_ = radius;
         if (k <= 64) hits_.reserve(2 * k);
     }

@@ -3,6 +3,7 @@
 #include "index/index.h"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 
 #include "base/error.h"
@@ -17,6 +18,13 @@ using Exclusive = std::lock_guard<RwLock>;
 constexpr size_t kEncodeBytes = size_t(256) << 10;    // of input rows, in one task of an add
 constexpr size_t kExclusiveBytes = size_t(64) << 10;  // copied in one exclusive step: about 10 us
 constexpr size_t kExclusiveSlots = 2048;              // touched in one exclusive step
+
+// No two states of any index share a number: a filter that remembers one can't mistake an index for
+// another that lay at the same address before.
+uint64_t next_version() {
+    static std::atomic<uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 std::string id_text(int64_t id) {
     return "id " + std::to_string(id);
@@ -97,7 +105,7 @@ void Index::put(const Staged& staged, const std::vector<uint32_t>& slots, const 
 }
 
 void Index::changed() {
-    ++version_;
+    version_ = next_version();
     size_.store(store_->ids.n_live(), std::memory_order_relaxed);
 }
 

@@ -118,7 +118,7 @@ class Index {
     const std::shared_ptr<const Codec> codec_;
     bool read_only_ = false;
     std::shared_ptr<Store> store_;  // guarded by lock_
-    uint64_t version_ = 0;          // guarded by lock_; a number for each state of ids and slots
+    uint64_t version_ = 0;          // guarded by lock_; no state of ids and slots has another's
     std::atomic<size_t> size_{0};   // len(index) without the lock
     mutable RwLock lock_;
     mutable WriterMutex writer_;

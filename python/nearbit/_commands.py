@@ -5,14 +5,15 @@ import platform
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import nearbit as nb
 import numpy as np
 import typer
-from nearbit._demo import Measured, measure
-from nearbit.data import Demo, load_demo
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+import nearbit as nb
+from nearbit._demo import Measured, measure
+from nearbit.data import Demo, load_demo
 
 SCHEMA = 1  # of the JSON objects; raised when a key changes its meaning or goes away
 SHOWN = 3  # definitions shown for a question

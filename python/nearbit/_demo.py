@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import nearbit as nb
 import numpy as np
-from nearbit.data import Demo
 from numpy.typing import NDArray
+
+import nearbit as nb
+from nearbit.data import Demo
 
 K = 10
 REPEATS = 5  # of the build and of the batch, whose medians are taken
