@@ -72,6 +72,19 @@ struct ParityPass {
         }
     }
 
+    // Asks for a query's share of what the next 256 rows have in this chunk.
+    void prefetch_next(uint32_t row, size_t chunk, uint32_t q) const {
+        const uint8_t* const next = block.rows + (row + kRows) * n_bytes;
+        const bool dense = n_bytes < 64;
+        if (chunk % 2 != 0) return;
+        const size_t lines = dense ? kRows * n_bytes / 64 : kRows;
+        const size_t step = dense ? 64 : n_bytes;
+        for (size_t i = lines * q / nq; i < lines * (q + 1) / nq; ++i) {
+            _mm_prefetch(reinterpret_cast<const char*>(next + i * step + chunk * kChunk),
+                         _MM_HINT_T1);
+        }
+    }
+
     // Rows row..row+255, less those behind the end.
     void rows(uint32_t row) const {
         const uint32_t n = block.n - row < kRows ? block.n - row : uint32_t(kRows);
@@ -93,6 +106,7 @@ struct ParityPass {
                 picks += 8 * pairs_of(width);
             });
             for (uint32_t q = 0; q < nq; ++q) {
+                prefetch_next(row, c, q);
                 if (thresholds[q] < 0) continue;
                 if (c == 0) start(q);
                 count_picks(workspace, list(c, q), picks, plan.top, counters(q));
