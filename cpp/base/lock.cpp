@@ -1,25 +1,13 @@
 #include "base/lock.h"
 
 #include "base/error.h"
-#include "base/fork.h"
 
 namespace nearbit {
 
 // ------------------------------------------------------------------------------------ RwLock
 
-// After a fork the one thread there is holds nothing: the parent's readers and writers are not
-// here.
-RwLock::State& RwLock::state() {
-    if (generation_.load(std::memory_order_relaxed) != fork_generation()) {
-        (void)state_.release();  // its mutex may be locked for ever
-        state_ = std::make_unique<State>();
-        generation_.store(fork_generation(), std::memory_order_relaxed);
-    }
-    return *state_;
-}
-
 bool RwLock::try_lock_shared() {
-    State& s = state();
+    State& s = state_;
     const std::unique_lock guard(s.mutex, std::try_to_lock);
     if (!guard || s.writing || s.writers_waiting != 0) return false;
     ++s.reading;
@@ -27,7 +15,7 @@ bool RwLock::try_lock_shared() {
 }
 
 void RwLock::lock_shared() {
-    State& s = state();
+    State& s = state_;
     std::unique_lock guard(s.mutex);
     if (s.writing || s.writers_waiting != 0) {
         ++s.readers_waiting;
@@ -38,13 +26,13 @@ void RwLock::lock_shared() {
 }
 
 void RwLock::unlock_shared() {
-    State& s = state();
+    State& s = state_;
     const std::lock_guard guard(s.mutex);
     if (--s.reading == 0 && s.readers_let_in == 0 && s.writers_waiting != 0) s.writers.notify_one();
 }
 
 void RwLock::lock() {
-    State& s = state();
+    State& s = state_;
     std::unique_lock guard(s.mutex);
     ++s.writers_waiting;
     s.writers.wait(guard, [&] { return !s.writing && s.reading == 0 && s.readers_let_in == 0; });
@@ -53,7 +41,7 @@ void RwLock::lock() {
 }
 
 void RwLock::unlock() {
-    State& s = state();
+    State& s = state_;
     const std::lock_guard guard(s.mutex);
     s.writing = false;
     s.readers_let_in = s.readers_waiting;
@@ -67,25 +55,19 @@ void RwLock::unlock() {
 
 // ------------------------------------------------------------------------------------ WriterMutex
 
-WriterMutex::State& WriterMutex::state() {
-    if (generation_.load(std::memory_order_relaxed) != fork_generation()) {
-        if (applying_.load(std::memory_order_relaxed)) broken_.store(true);
-        (void)state_.release();
-        state_ = std::make_unique<State>();
-        generation_.store(fork_generation(), std::memory_order_relaxed);
-    }
-    return *state_;
+void WriterMutex::start_afresh() {
+    if (applying_.load(std::memory_order_relaxed)) broken_.store(true, std::memory_order_relaxed);
+    new (&state_) State;
 }
 
 void WriterMutex::check_whole() {
-    state();
     if (broken_.load(std::memory_order_relaxed)) {
         throw InvalidState("index: this process was forked while another thread changed the index");
     }
 }
 
 void WriterMutex::lock(Watch* watch) {
-    State& s = state();
+    State& s = state_;
     check_whole();
     std::unique_lock guard(s.mutex);
     if (s.held && s.holder == std::this_thread::get_id()) {
@@ -105,7 +87,7 @@ void WriterMutex::lock(Watch* watch) {
 }
 
 void WriterMutex::unlock() {
-    State& s = state();
+    State& s = state_;
     const std::lock_guard guard(s.mutex);
     s.held = false;
     s.holder = {};
@@ -117,15 +99,12 @@ void WriterMutex::unlock() {
 // Two counters take turns: a call counts itself on the side of the current time's last bit. Time
 // goes on by one only when the other side is empty, so once it has gone on twice, whoever was in at
 // the start is out.
-void Calls::after_fork() {
-    if (generation_.load(std::memory_order_relaxed) == fork_generation()) return;
+void Calls::start_afresh() {
     active_[0].store(0);
     active_[1].store(0);
-    generation_.store(fork_generation(), std::memory_order_relaxed);
 }
 
 Calls::Stay::Stay(Calls& calls) : calls_(calls), fork_(fork_generation()) {
-    calls_.after_fork();
     for (;;) {
         const uint64_t now = calls_.now_.load();
         side_ = uint32_t(now & 1);
@@ -140,7 +119,6 @@ Calls::Stay::~Stay() {
 }
 
 bool Calls::ended_before(uint64_t time) {
-    after_fork();
     while (now_.load() < time + 2) {
         const uint64_t now = now_.load();
         if (active_[(now + 1) & 1].load() != 0) return false;

@@ -4,10 +4,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 
+#include "base/fork.h"
 #include "base/watch.h"
 
 namespace nearbit {
@@ -30,9 +31,9 @@ class RwLock {
         uint32_t readers_let_in = 0;  // waiting readers who go before the next writer
         bool writing = false;
     };
-    State& state();
-    std::unique_ptr<State> state_ = std::make_unique<State>();
-    std::atomic<uint32_t> generation_{0};
+    State state_;
+    // In a child nobody is in: the parent's readers and writers are not there.
+    ForkHook fork_hook_{[](void* lock) { new (&static_cast<RwLock*>(lock)->state_) State; }, this};
 };
 
 // One writer at a time, for a whole call; the others wait. The holder may not come again from a
@@ -56,10 +57,11 @@ class WriterMutex {
         bool held = false;
         std::thread::id holder;
     };
-    State& state();
-    std::unique_ptr<State> state_ = std::make_unique<State>();
-    std::atomic<uint32_t> generation_{0};
+    void start_afresh();
+    State state_;
     std::atomic<bool> applying_{false}, broken_{false};
+    ForkHook fork_hook_{[](void* mutex) { static_cast<WriterMutex*>(mutex)->start_afresh(); },
+                        this};
 };
 
 // Which calls are under way, so that a slot freed during a call is not reused before it ends.
@@ -83,10 +85,10 @@ class Calls {
     bool ended_before(uint64_t time);
 
   private:
-    void after_fork();
+    void start_afresh();
     std::atomic<uint64_t> now_{0};
     std::atomic<int64_t> active_[2] = {0, 0};
-    std::atomic<uint32_t> generation_{0};
+    ForkHook fork_hook_{[](void* calls) { static_cast<Calls*>(calls)->start_afresh(); }, this};
 };
 
 }  // namespace nearbit

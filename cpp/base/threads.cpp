@@ -111,18 +111,8 @@ class Pool {
 
 // Never destroyed: its threads are not joined at exit, and may outlive every static object. A
 // forked child has none of the threads, so it gets a pool of its own.
-Pool& pool() {
-    static std::mutex* mutex = new std::mutex;
-    static Pool* current = nullptr;
-    static uint32_t made_at = 0;
-    if (made_at != fork_generation()) mutex = new std::mutex;  // the child has one thread so far
-    const std::lock_guard guard(*mutex);
-    if (current == nullptr || made_at != fork_generation()) {
-        current = new Pool;
-        made_at = fork_generation();
-    }
-    return *current;
-}
+Pool* pool = new Pool;
+const ForkHook pool_hook([](void*) { pool = new Pool; }, nullptr);
 
 std::atomic<size_t> chosen_threads{0};
 
@@ -144,7 +134,7 @@ void parallel_for(size_t n_tasks, size_t n_threads, Watch* watch,
         return;
     }
     Job job(task, n_tasks, watch, n_threads - 1);
-    pool().run(job);
+    pool->run(job);
     if (job.failure) std::rethrow_exception(job.failure);
 }
 
