@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <string_view>
+
 #include "base/error.h"
 #include "base/threads.h"
 #include "bindings/arrays.h"
@@ -13,6 +15,17 @@ namespace py = pybind11;
 namespace nearbit {
 namespace {
 
+// A message may quote bytes of a path or of a damaged file that are no UTF-8.
+py::object text(const std::exception& error) {
+    const std::string_view what = error.what();
+    return py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeUTF8(what.data(), py::ssize_t(what.size()), "backslashreplace"));
+}
+
+void raise(PyObject* type, const std::exception& error) {
+    PyErr_SetObject(type, text(error).ptr());
+}
+
 void bind_exceptions(py::module_& m) {
     static py::exception<CorruptFile> corrupt(m, "CorruptIndexError", PyExc_ValueError);
     corrupt.attr("__module__") = "nearbit";
@@ -21,18 +34,18 @@ void bind_exceptions(py::module_& m) {
         try {
             std::rethrow_exception(thrown);
         } catch (const CorruptFile& error) {
-            PyErr_SetString(corrupt.ptr(), error.what());
+            raise(corrupt.ptr(), error);
         } catch (const InvalidArgument& error) {
-            PyErr_SetString(PyExc_ValueError, error.what());
+            raise(PyExc_ValueError, error);
         } catch (const UnknownId& error) {
-            PyErr_SetString(PyExc_KeyError, error.what());
+            raise(PyExc_KeyError, error);
         } catch (const InvalidState& error) {
-            PyErr_SetString(PyExc_RuntimeError, error.what());
+            raise(PyExc_RuntimeError, error);
         } catch (const IoError& error) {
             const py::object path =
                 py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefaultAndSize(
                     error.path.data(), py::ssize_t(error.path.size())));
-            const py::tuple arguments = py::make_tuple(error.code, error.what(), path);
+            const py::tuple arguments = py::make_tuple(error.code, text(error), path);
             PyErr_SetObject(PyExc_OSError, arguments.ptr());
         }
     });
