@@ -78,13 +78,12 @@ def write_until(stop, index, history, versions, failures):
         stop.set()
 
 
-def search_until(stop, index, history, query, staying, batch, failures, overlapped):
+def search_until(stop, search, history, staying, failures, overlapped):
     """Searches and checks each answer; counts those during which a writing call was under way."""
-    queries = query if batch == 1 else np.repeat(query[None], batch, axis=0)
     try:
         while not stop.is_set():
             since, begun = history.done, history.begun
-            hits = index.search(queries, STAYING + COMING + 10)
+            hits = search()
             until = history.begun
             if begun > since or until > begun:
                 overlapped.append(1)
@@ -99,6 +98,14 @@ def search_until(stop, index, history, query, staying, batch, failures, overlapp
     except Exception as error:  # noqa: BLE001 (reported by the test's own thread)
         failures.append(repr(error))
         stop.set()
+
+
+def searcher(index, query, batch=1, threads=None, filtered=False):
+    """A search of everything that there may be."""
+    queries = query if batch == 1 else np.repeat(query[None], batch, axis=0)
+    allowed = index.filter(range(STAYING + COMING)) if filtered else None
+    k = STAYING + COMING + 10
+    return lambda: index.search(queries, k, filter=allowed, threads=threads)
 
 
 def fault(ids, distances, history, since, until, staying):
@@ -121,9 +128,16 @@ def fault(ids, distances, history, since, until, staying):
     return None
 
 
+WAYS = {
+    "one query": {},
+    "a batch": {"batch": 9, "threads": 2},
+    "a filter": {"filtered": True},
+}
+
+
 @pytest.mark.parametrize("kind", [L2, BITS], ids=str)
-@pytest.mark.parametrize("batch", [1, 9])
-def test_a_thousand_searches_beside_a_writer_each_give_a_true_answer(kind, batch, rng):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_thousand_searches_beside_a_writer_each_give_a_true_answer(kind, way, rng):
     index = kind.new(DIM)
     rows, query = kind.rows(STAYING, DIM, rng), kind.rows(1, DIM, rng)[0]
     index.add(rows)
@@ -141,13 +155,13 @@ def test_a_thousand_searches_beside_a_writer_each_give_a_true_answer(kind, batch
     index.add(versions[0][0], ids=ids)
     history = History(zip(ids, versions[0][1], strict=True))
 
+    search = searcher(index, query, **WAYS[way])
     stop, failures, overlapped = threading.Event(), [], []
     threads = [
         threading.Thread(target=write_until, args=(stop, index, history, versions, failures)),
         *(
             threading.Thread(
-                target=search_until,
-                args=(stop, index, history, query, staying, batch, failures, overlapped),
+                target=search_until, args=(stop, search, history, staying, failures, overlapped)
             )
             for _ in range(2)
         ),
@@ -214,6 +228,36 @@ def test_an_add_is_seen_whole_or_not_at_all(kind, rng):
     watcher.join(60)
     assert not watcher.is_alive()
     assert {count % 1000 for count in counts} <= {0}
+
+
+def test_rows_that_change_while_they_are_added_are_checked_as_kept(rng):
+    """Another thread writes NaN into the array and takes it back: what is kept is never NaN."""
+    rows = L2.rows(20_000, DIM, rng)
+    done = threading.Event()
+
+    def spoil():
+        while not done.is_set():
+            for value in (np.nan, 1):
+                rows[::7, 5] = value
+                time.sleep(0.0003)
+
+    spoiler = threading.Thread(target=spoil)
+    spoiler.start()
+    taken = refused = 0
+    deadline = time.monotonic() + 60
+    try:
+        while min(taken, refused) < 20 and time.monotonic() < deadline:
+            index = L2.new(DIM)
+            try:
+                index.add(rows)
+                taken += 1
+            except ValueError:
+                refused += 1
+            assert np.isfinite(index.get(index.ids)).all()
+    finally:
+        done.set()
+        spoiler.join(60)
+    assert min(taken, refused) >= 20, "the rows hardly changed during an add: nothing was tested"
 
 
 def test_writers_take_turns(rng):
