@@ -70,12 +70,11 @@ class Index::Searching final : public Searched {
     }
     void scan(const Scorer& scorer, size_t n_queries, size_t begin, size_t end, const Admit* admit,
               Collector* const* collectors, Memory& scratch) const override {
-        const double share =
-            admit != nullptr ? double(admit->count) / double(snapshot_.n_slots) : 1;
+        Admitted admitted = {nullptr, snapshot_.n_slots, snapshot_.n_slots};
+        if (admit != nullptr) admitted = {admit->words.data(), admit->count, snapshot_.n_slots};
         const Shared guard(index_.lock_);
-        snapshot_.store->rows.search(scorer, n_queries > 1, begin, end,
-                                     admit != nullptr ? admit->words.data() : nullptr, share,
-                                     collectors, scratch);
+        snapshot_.store->rows.search(scorer, n_queries > 1, begin, end, admitted, collectors,
+                                     scratch);
     }
 
   private:
@@ -99,8 +98,9 @@ bool Index::try_search_one(const std::byte* query, size_t k, float radius, const
     Best best(k, radius, &ids);
     Collector* const collector = &best;
     Memory scratch;
-    store_->rows.search(*scorer, false, 0, ids.n_slots(),
-                        ids.all_live() ? nullptr : ids.live_words(), 1, &collector, scratch);
+    const Admitted admitted = {ids.all_live() ? nullptr : ids.live_words(), ids.n_live(),
+                               ids.n_slots()};
+    store_->rows.search(*scorer, false, 0, ids.n_slots(), admitted, &collector, scratch);
     hits = best.take();
     return true;
 }

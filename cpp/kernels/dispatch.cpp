@@ -9,6 +9,9 @@
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <immintrin.h>
 #include <intrin.h>
+
+#include <algorithm>
+#include <initializer_list>
 #endif
 
 namespace nearbit {
@@ -17,25 +20,49 @@ extern const Kernels kScalarKernels;
 #if defined(__x86_64__) || defined(_M_X64)
 #define NEARBIT_X86 1
 extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
 #endif
 
 namespace {
 
 #ifdef NEARBIT_X86
-bool runs_avx2() {
 #ifdef _MSC_VER
+struct Cpu {
     int leaf1[4], leaf7[4];
-    __cpuid(leaf1, 1);
-    __cpuidex(leaf7, 7, 0);
-    const bool os_saves_ymm = (leaf1[2] >> 27 & 1) && (_xgetbv(0) & 6) == 6;
-    const bool fma = leaf1[2] >> 12 & 1, popcnt = leaf1[2] >> 23 & 1, f16c = leaf1[2] >> 29 & 1;
-    const bool bmi = leaf7[1] >> 3 & 1, avx2 = leaf7[1] >> 5 & 1, bmi2 = leaf7[1] >> 8 & 1;
-    return os_saves_ymm && fma && popcnt && f16c && bmi && avx2 && bmi2;
+    bool saves_ymm, saves_zmm;  // the system, when it switches threads
+    Cpu() {
+        __cpuid(leaf1, 1);
+        __cpuidex(leaf7, 7, 0);
+        const uint64_t saved = leaf1[2] >> 27 & 1 ? _xgetbv(0) : 0;
+        saves_ymm = (saved & 0x06) == 0x06;
+        saves_zmm = (saved & 0xe6) == 0xe6;
+    }
+};
+bool all_of(int leaf, std::initializer_list<int> bits) {
+    return std::all_of(bits.begin(), bits.end(), [=](int bit) { return leaf >> bit & 1; });
+}
+// FMA, POPCNT, F16C; BMI, AVX2, BMI2.
+bool runs_avx2() {
+    const Cpu cpu;
+    return cpu.saves_ymm && all_of(cpu.leaf1[2], {12, 23, 29}) && all_of(cpu.leaf7[1], {3, 5, 8});
+}
+// F, DQ, BW, VL; BITALG, VPOPCNTDQ.
+bool runs_avx512() {
+    const Cpu cpu;
+    return cpu.saves_zmm && all_of(cpu.leaf7[1], {16, 17, 30, 31}) &&
+           all_of(cpu.leaf7[2], {12, 14});
+}
 #else
+bool runs_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-#endif
 }
+bool runs_avx512() {
+    return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bitalg") &&
+           __builtin_cpu_supports("avx512vpopcntdq");
+}
+#endif
 #endif
 
 struct Runnable {
@@ -45,6 +72,7 @@ struct Runnable {
         tables[n++] = &kScalarKernels;
 #ifdef NEARBIT_X86
         if (runs_avx2()) tables[n++] = &kAvx2Kernels;
+        if (runs_avx2() && runs_avx512()) tables[n++] = &kAvx512Kernels;
 #endif
     }
 };

@@ -11,13 +11,15 @@ namespace {
 
 // clang-format off: each file uses those above it
 #include "kernels/sink.inl"
-#include "kernels/bits_count_avx2.inl"
-#include "kernels/bits_rows_avx2.inl"
-#include "kernels/bits_planes_avx2.inl"
-#include "kernels/bits_parity_avx2.inl"
-#include "kernels/bits_tile_avx2.inl"
+#include "kernels/bits_vocab_avx2.inl"
+#include "kernels/bits_count_x86.inl"
+#include "kernels/bits_rows_x86.inl"
+#include "kernels/bits_planes_x86.inl"
+#include "kernels/bits_lookup_avx2.inl"
+#include "kernels/bits_parity_x86.inl"
+#include "kernels/bits_tile_x86.inl"
 #include "kernels/bits_avx2.inl"
-#include "kernels/dense_avx2.inl"
+#include "kernels/dense_x86.inl"
 // clang-format on
 
 }  // namespace

@@ -118,7 +118,7 @@ struct BitsKernels {
 // ------------------------------------------------------------------------------------- the table
 
 struct Kernels {
-    const char* isa;  // "scalar", "avx2"
+    const char* isa;  // "scalar", "avx2", "avx512"
     DenseKernels dense;
     BitsKernels bits;
 };

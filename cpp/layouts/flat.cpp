@@ -5,10 +5,18 @@
 namespace nearbit {
 namespace {
 
-// Below these shares of admitted slots, rows are taken one by one instead of scoring all and
-// leaving out what isn't admitted. A single row costs about as much as kLoneRowBytes of a
-// sequential scan (bench/exact.py --only filter).
-constexpr double kLoneRowBytes = 128;
+constexpr double kCacheBytes = 16 << 20;  // of the last cache, for one index
+
+// Whether rows are scored one by one where they are admitted, instead of all in turn with the
+// others left out. Against a sequential scan, a lone row costs about three times its bytes and the
+// latency of the first from memory, and little but its bookkeeping in the cache; the constants err
+// on the side of the scan, which never takes longer than without a filter (Zen 4: rows of 32 to
+// 3136 bytes, bench/exact.py --only filter).
+bool lone_rows_pay(double row_bytes, const Admitted& admitted, bool from_memory) {
+    if (admitted.words == nullptr) return false;
+    const double lone_bytes = from_memory ? 5 * row_bytes + 150 : row_bytes + 128;
+    return double(admitted.count) * lone_bytes < double(admitted.of) * row_bytes;
+}
 
 }  // namespace
 
@@ -45,13 +53,15 @@ Block Flat::block(size_t first, size_t n) const {
 }
 
 void Flat::search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,
-                  const uint64_t* admit, double share, Collector* const* collectors,
-                  Memory& scratch) const {
+                  const Admitted& admitted, Collector* const* collectors, Memory& scratch) const {
     const double row_bytes = double(codec_->code_bytes());
+    // Many queries are bound by arithmetic, wherever the rows are.
+    const bool from_memory = !many_queries && double(admitted.of) * row_bytes > kCacheBytes;
+    const bool alone = lone_rows_pay(row_bytes, admitted, from_memory);
     codes_.for_each_piece(begin, end, [&](size_t first, size_t n, const std::byte*) {
         Block piece = block(first, n);
-        piece.admit = admit == nullptr ? nullptr : admit + first / 64;
-        if (admit == nullptr || share * (row_bytes + kLoneRowBytes) >= row_bytes) {
+        piece.admit = admitted.words == nullptr ? nullptr : admitted.words + first / 64;
+        if (!alone) {
             scorer.scan(piece, collectors, scratch);
         } else if (many_queries) {
             search_packed(scorer, piece, collectors, scratch);

@@ -6,6 +6,12 @@
 
 namespace nearbit {
 
+// Which slots may be found.
+struct Admitted {
+    const uint64_t* words;  // bit i: slot i; null: all
+    size_t count, of;       // so many of all slots
+};
+
 class Flat {
   public:
     explicit Flat(std::shared_ptr<const Codec> codec);
@@ -31,10 +37,9 @@ class Flat {
     void decode(size_t slot, std::byte* row) const { codec_->decode(codes_.at(slot), 1, row); }
 
     // Offers the admitted slots of begin..end-1 to the scorer's collectors. begin is a multiple of
-    // 64. share: how many of the slots are admitted, 0 to 1, to choose how to walk them.
+    // 64.
     void search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,
-                const uint64_t* admit, double share, Collector* const* collectors,
-                Memory& scratch) const;
+                const Admitted& admitted, Collector* const* collectors, Memory& scratch) const;
 
     // For files: codes and factors one slot behind the other.
     Column& codes() { return codes_; }

@@ -30,11 +30,34 @@ struct Prefetch {
     }
 };
 
-// The admitted rows of a block in pieces, the next one known ahead. The first are small, as it is
+// The admitted rows of a block, in order.
+struct AdmittedRows {
+    const uint64_t* admit;
+    uint32_t next, end;
+
+    // Puts up to n of the rows that follow into row; returns how many, 0 at the end.
+    uint32_t take(uint32_t n, uint32_t* row) {
+        uint32_t taken = 0;
+        if (admit == nullptr) {
+            taken = end - next < n ? end - next : n;
+            for (uint32_t i = 0; i < taken; ++i) row[i] = next + i;
+            next += taken;
+            return taken;
+        }
+        while (taken < n && next < end) {
+            const uint64_t bits = admit[next / 64] >> next % 64;
+            next += bits ? uint32_t(_tzcnt_u64(bits)) : 64 - next % 64;
+            if (bits && next < end) row[taken++] = next++;
+        }
+        return taken;
+    }
+};
+
+// These rows in pieces, the next one known ahead. The first are small, as it is
 // after them that the bounds of a search that has just begun exclude anything.
 template <uint32_t kMost>
 struct Pieces {
-    RowCursor cursor;
+    AdmittedRows cursor;
     uint32_t at_once = 16, most;
     uint32_t room[2][kMost + 2];
     uint32_t *row = room[0], *next = room[1];

@@ -29,32 +29,23 @@ inline size_t pairs_of(size_t width) {
     return (width + 3) / 4 * 2;
 }
 
-// The eight majorities of p, a and b, each negated or not: variant (p a b) at table + variant *
-// kPlane. Returns the parity of the three.
-inline __m256i make_majorities(__m256i p, __m256i a, __m256i b, uint8_t* table) {
-    const __m256i ones = _mm256_set1_epi8(-1), u = _mm256_xor_si256(a, b);
-    // Where a and b are equal they decide, elsewhere p does; and so on with a, b or p negated.
-    const __m256i equal_a = _mm256_andnot_si256(u, a), other_a = _mm256_and_si256(u, a);
-    const __m256i equal_p = _mm256_andnot_si256(u, p), other_p = _mm256_and_si256(u, p);
-    const __m256i neither = _mm256_xor_si256(_mm256_or_si256(u, a), ones);
-    const __m256i variants[4] = {
-        _mm256_or_si256(equal_a, other_p), _mm256_or_si256(equal_p, other_a),
-        _mm256_or_si256(equal_p, _mm256_xor_si256(u, other_a)), _mm256_or_si256(neither, other_p)};
-    for (size_t i = 0; i < 4; ++i) {
-        store(table + i * kPlane, variants[i]);
-        store(table + (7 - i) * kPlane, _mm256_xor_si256(variants[i], ones));
-    }
-    return _mm256_xor_si256(p, u);
+// The eight majorities of p, a and b at table + variant * kPlane; returns the parity of the three.
+inline __m256i store_majorities(__m256i p, __m256i a, __m256i b, uint8_t* table) {
+    __m256i variants[8];
+    make_majorities(p, a, b, variants);
+    for (size_t i = 0; i < 8; ++i) store(table + i * kPlane, variants[i]);
+    return _mm256_xor_si256(p, _mm256_xor_si256(a, b));
 }
 
 // The table of one piece, pairs being the same bit of two neighbouring bytes; returns the parity of
 // all planes so far.
 inline __m256i make_table(const uint8_t* split, size_t width, __m256i p, uint8_t* table) {
     for (size_t j = 0; j < 8; ++j) {
-        __m256i planes[16];
-        transpose_bytes(split + j * kSplit, planes);
+        __m256i groups[16], planes[16];
+        for (size_t i = 0; i < 16; ++i) groups[i] = load(split + j * kSplit + i * kPlane);
+        transpose_bytes(groups, planes);
         for (size_t i = 0; i < pairs_of(width); ++i, table += 8 * kPlane) {
-            p = make_majorities(p, planes[2 * i], planes[2 * i + 1], table);
+            p = store_majorities(p, planes[2 * i], planes[2 * i + 1], table);
         }
     }
     return p;
@@ -103,14 +94,6 @@ struct QueryState {
     uint32_t parity;
     uint32_t start;  // what its counters began with
 };
-
-// Adds a and b to sum; returns the carry.
-inline __m256i add_planes(__m256i& sum, __m256i a, __m256i b) {
-    const __m256i u = _mm256_xor_si256(a, b);
-    const __m256i carry = _mm256_or_si256(_mm256_and_si256(a, b), _mm256_and_si256(u, sum));
-    sum = _mm256_xor_si256(u, sum);
-    return carry;
-}
 
 // Counters of weights 1 to 8.
 struct LowCounters {

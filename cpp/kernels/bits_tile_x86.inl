@@ -1,4 +1,4 @@
-// Batches of queries: blocks of 256 rows in shared planes (bits_parity_avx2.inl).
+// Batches of queries: blocks of 256 rows in shared planes (bits_parity_x86.inl).
 namespace bits {
 
 // The parts of a workspace. Queries are served in groups whose lists and counters stay in L2.
@@ -14,7 +14,7 @@ struct ParityPlan {
         group = nq < fitting ? nq : fitting;
     }
     size_t split_at() const { return kPicks * 8 * kPlane; }
-    size_t counters_at() const { return split_at() + 8 * kSplit; }
+    size_t counters_at() const { return split_at() + 4 * 8 * kSplit; }
     size_t lists_at() const { return counters_at() + group * counter_bytes; }
     size_t states_at() const { return lists_at() + group * chunks * kPicks; }
     size_t size() const { return states_at() + group * sizeof(QueryState); }
@@ -99,11 +99,18 @@ struct ParityPass {
         __m256i parity = _mm256_setzero_si256();
         for (size_t c = 0; c < plan.chunks; ++c) {
             size_t picks = 0;
-            for_pieces(c, [&](size_t at, size_t width) {
-                uint8_t* const split = workspace + plan.split_at();
-                split_rows(block.rows + row * n_bytes + at, n_bytes, n, width, split);
+            const size_t rest = n_bytes - c * kChunk;
+            uint8_t* split = workspace + plan.split_at();
+            if (c % 2 == 0) {
+                split_rows(block.rows + row * n_bytes + c * kChunk, n_bytes, n,
+                           rest < 2 * kChunk ? rest : 2 * kChunk, split);
+            } else {
+                split += kChunk / kPiece * 8 * kSplit;
+            }
+            for_pieces(c, [&](size_t, size_t width) {
                 parity = make_table(split, width, parity, workspace + picks * 8 * kPlane);
                 picks += 8 * pairs_of(width);
+                split += 8 * kSplit;
             });
             for (uint32_t q = 0; q < nq; ++q) {
                 prefetch_next(row, c, q);

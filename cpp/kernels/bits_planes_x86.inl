@@ -47,28 +47,50 @@ inline void interleave(__m256i a, __m256i b, __m256i c, __m256i d, __m256i* out)
     out[3] = _mm256_unpackhi_epi8(ca, db);
 }
 
-// Bit j of the piece's sixteen bytes, from what split_bits wrote for that bit: sixteen planes.
-inline void transpose_bytes(const uint8_t* split, __m256i* planes) {
+// The bytes of sixteen registers, in each half apart: register b takes byte b of each, in order.
+inline void transpose_bytes(const __m256i* in, __m256i* out) {
     __m256i v[16];
-    for (size_t i = 0; i < 4; ++i) {
-        interleave(load(split + i * kPlane), load(split + (i + 4) * kPlane),
-                   load(split + (i + 8) * kPlane), load(split + (i + 12) * kPlane), v + 4 * i);
-    }
-    for (size_t i = 0; i < 4; ++i) interleave(v[i], v[i + 4], v[i + 8], v[i + 12], planes + 4 * i);
+    for (int i = 0; i < 4; ++i) interleave(in[i], in[i + 4], in[i + 8], in[i + 12], v + 4 * i);
+    for (int i = 0; i < 4; ++i) interleave(v[i], v[i + 4], v[i + 8], v[i + 12], out + 4 * i);
 }
 
-// Splits one piece of n <= 256 rows. Missing rows are zeros, and so are the bytes behind width.
-inline void split_rows(const uint8_t* rows, size_t stride, size_t n, size_t width, uint8_t* split) {
-    alignas(32) uint8_t copy[kRows * kPiece];
-    if (n < kRows || width < kPiece) {
+// Where to load whole pieces of n rows from: the rows themselves or, if rows are missing or width
+// is below a piece, a copy filled up with zeros.
+template <size_t kMost>
+struct Pieces {
+    const uint8_t* rows;
+    size_t stride;
+    alignas(32) uint8_t copy[kMost * kPiece];
+
+    Pieces(const uint8_t* from, size_t n_bytes, size_t n, size_t width)
+        : rows(from), stride(n_bytes) {
+        if (n == kMost && width == kPiece) return;
         std::memset(copy, 0, sizeof copy);
-        for (size_t r = 0; r < n; ++r) std::memcpy(copy + r * kPiece, rows + r * stride, width);
+        for (size_t r = 0; r < n; ++r) std::memcpy(copy + r * kPiece, from + r * n_bytes, width);
         rows = copy;
         stride = kPiece;
     }
+    const uint8_t* row(size_t r) const { return rows + r * stride; }
+};
+
+// Splits the pieces of up to 64 bytes of n <= 256 rows, all while their cache lines are at hand;
+// piece i at split + i * 8 * kSplit.
+inline void split_rows(const uint8_t* rows, size_t stride, size_t n, size_t width, uint8_t* split) {
+    const size_t whole = n == kRows ? width / kPiece : 0;
     for (size_t g = 0; g < 16; ++g) {
         const uint8_t* const low = rows + 8 * g * stride;
-        split_bits(low, low + 128 * stride, stride, split + g * kPlane);
+        for (size_t i = 0; i < whole; ++i) {
+            split_bits(low + i * kPiece, low + 128 * stride + i * kPiece, stride,
+                       split + i * 8 * kSplit + g * kPlane);
+        }
+    }
+    for (size_t i = whole; i * kPiece < width; ++i) {
+        const size_t rest = width - i * kPiece;
+        const Pieces<kRows> pieces(rows + i * kPiece, stride, n, rest < kPiece ? rest : kPiece);
+        for (size_t g = 0; g < 16; ++g) {
+            split_bits(pieces.row(8 * g), pieces.row(8 * g + 128), pieces.stride,
+                       split + i * 8 * kSplit + g * kPlane);
+        }
     }
 }
 

@@ -13,22 +13,6 @@ namespace bits {
 
 constexpr size_t kNarrowBytes = 4095;
 
-alignas(32) constexpr uint8_t kBitsOfHalf[32] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
-                                                 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
-
-inline __m256i load(const void* p) {
-    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-
-// The number of bits set in each byte.
-inline __m256i count_bits(__m256i x) {
-    const __m256i table = load(kBitsOfHalf), half = _mm256_set1_epi8(0x0f);
-    const __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, half));
-    const __m256i high =
-        _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), half));
-    return _mm256_add_epi8(low, high);
-}
-
 inline __m256i count_differences(const uint8_t* query, const uint8_t* row) {
     return count_bits(_mm256_xor_si256(load(query), load(row)));
 }
@@ -39,10 +23,6 @@ inline uint64_t load_word(const uint8_t* p) {
     return word;
 }
 
-inline __m256i sum_lanes(__m256i counts) {
-    return _mm256_sad_epu8(counts, _mm256_setzero_si256());
-}
-
 // A query whose rows are kVectors whole vectors.
 template <int kVectors>
 struct WholeVectors {
@@ -51,7 +31,7 @@ struct WholeVectors {
     __m256i lanes(const uint8_t* row) const {
         __m256i counts = count_differences(query, row);
         for (int v = 1; v < kVectors; ++v) {
-            counts = _mm256_add_epi8(counts, count_differences(query + 32 * v, row + 32 * v));
+            counts = add_counts(counts, count_differences(query + 32 * v, row + 32 * v));
         }
         return sum_lanes(counts);
     }
@@ -87,13 +67,13 @@ struct AnyLength {
         __m256i counts = count_bits(_mm256_and_si256(
             _mm256_xor_si256(load(q + tail_at), load(row + tail_at)), load(tail_mask)));
         __m256i sums = _mm256_setzero_si256();
-        size_t full = 30;  // vectors until the bytes of counts are full
+        size_t full = kFull - 1;
         for (size_t v = 0; v < n_vectors; ++v) {
-            counts = _mm256_add_epi8(counts, count_differences(q + 32 * v, row + 32 * v));
+            counts = add_counts(counts, count_differences(q + 32 * v, row + 32 * v));
             if (v + 1 == full) {
                 sums = _mm256_add_epi64(sums, sum_lanes(counts));
                 counts = _mm256_setzero_si256();
-                full += 31;
+                full += kFull;
             }
         }
         return _mm256_add_epi64(sums, sum_lanes(counts));
@@ -106,23 +86,26 @@ inline __m256i add_lanes(__m256i a, __m256i b, __m256i c, __m256i d) {
     return _mm256_madd_epi16(lanes, _mm256_set1_epi16(1));
 }
 
-template <class Query>
-inline __m256i halves_of_four(const Query& query, const uint8_t* rows) {
-    const size_t n = query.n_bytes();
-    return add_lanes(query.lanes(rows), query.lanes(rows + n), query.lanes(rows + 2 * n),
-                     query.lanes(rows + 3 * n));
+// The distances of sixteen rows, row i at at(i). Rows are read in this order, which the prefetchers
+// need (bits_rows_x86.inl).
+template <class Query, class At>
+inline __m256i sixteen_at(const Query& query, At at) {
+    __m256i sums[4];
+    for (size_t i = 0; i < 4; ++i) {
+        const __m256i a = query.lanes(at(4 * i)), b = query.lanes(at(4 * i + 1));
+        const __m256i c = query.lanes(at(4 * i + 2)), d = query.lanes(at(4 * i + 3));
+        sums[i] = add_lanes(a, b, c, d);
+    }
+    const __m256i low = _mm256_packus_epi32(sums[0], sums[1]);
+    const __m256i high = _mm256_packus_epi32(sums[2], sums[3]);
+    return _mm256_add_epi16(_mm256_permute2x128_si256(low, high, 0x20),
+                            _mm256_permute2x128_si256(low, high, 0x31));
 }
 
 // The distances of rows 0..15.
 template <class Query>
 inline __m256i sixteen(const Query& query, const uint8_t* rows) {
-    const size_t four = 4 * query.n_bytes();
-    const __m256i a =
-        _mm256_packus_epi32(halves_of_four(query, rows), halves_of_four(query, rows + four));
-    const __m256i b = _mm256_packus_epi32(halves_of_four(query, rows + 2 * four),
-                                          halves_of_four(query, rows + 3 * four));
-    return _mm256_add_epi16(_mm256_permute2x128_si256(a, b, 0x20),
-                            _mm256_permute2x128_si256(a, b, 0x31));
+    return sixteen_at(query, [&](size_t i) { return rows + i * query.n_bytes(); });
 }
 
 // Rows of 16 bytes, two to a vector: rows i and i + 8, so that the distances come out in order.
@@ -147,8 +130,9 @@ inline __m256i sixteen(const Pairs& pairs, const uint8_t* rows) {
     const __m256i query = two_halves(pairs.query, pairs.query);
     __m256i sums[2];
     for (int i = 0; i < 2; ++i, rows += 4 * 16) {
-        sums[i] = add_lanes(lanes_of_pair(query, rows), lanes_of_pair(query, rows + 16),
-                            lanes_of_pair(query, rows + 32), lanes_of_pair(query, rows + 48));
+        const __m256i a = lanes_of_pair(query, rows), b = lanes_of_pair(query, rows + 16);
+        const __m256i c = lanes_of_pair(query, rows + 32), d = lanes_of_pair(query, rows + 48);
+        sums[i] = add_lanes(a, b, c, d);
     }
     return _mm256_packus_epi32(sums[0], sums[1]);
 }
@@ -174,14 +158,10 @@ inline __m256i sixteen(const Quads& quads, const uint8_t* rows) {
                                      _mm256_unpackhi_epi32(mixed, swapped), 0x20);
 }
 
-// Calls use with the query in the shape that is fastest for rows of n_bytes <= kNarrowBytes.
+// Calls use with the query in the shape that is fastest for rows of 32 to kNarrowBytes bytes.
 template <class Use>
-inline void with_shape(const uint8_t* query, size_t n_bytes, Use use) {
+inline void with_whole_rows(const uint8_t* query, size_t n_bytes, Use use) {
     switch (n_bytes) {
-        case 8:
-            return use(Quads{query});
-        case 16:
-            return use(Pairs{query});
         case 32:
             return use(WholeVectors<1>{query});
         case 64:
@@ -197,7 +177,15 @@ inline void with_shape(const uint8_t* query, size_t n_bytes, Use use) {
     }
 }
 
-// The same for a row of any length, reading nothing but the row.
+// The same for shorter rows too, where they lie one behind the other.
+template <class Use>
+inline void with_shape(const uint8_t* query, size_t n_bytes, Use use) {
+    if (n_bytes == 8) return use(Quads{query});
+    if (n_bytes == 16) return use(Pairs{query});
+    with_whole_rows(query, n_bytes, use);
+}
+
+// One distance, of a row of any length, reading nothing but the row.
 inline uint32_t one_by_words(const uint8_t* query, const uint8_t* row, size_t n_bytes) {
     uint64_t sum = 0;
     size_t at = 0;
@@ -207,7 +195,7 @@ inline uint32_t one_by_words(const uint8_t* query, const uint8_t* row, size_t n_
     for (; at < n_bytes; ++at) sum += uint64_t(_mm_popcnt_u64(uint64_t(query[at] ^ row[at])));
     return uint32_t(sum);
 }
-// One distance, the faster way.
+// The same, the faster way.
 inline uint32_t one_distance(const uint8_t* query, const uint8_t* row, size_t n_bytes) {
     if (n_bytes < 64) return one_by_words(query, row, n_bytes);
     const __m256i lanes = AnyLength(query, n_bytes).lanes(row);

@@ -1,0 +1,30 @@
+// AVX-512 with VL, BW, DQ, BITALG and VPOPCNTDQ: Ice Lake (2019), Zen 4 (2022) and later.
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/kernels.h"
+
+namespace nearbit {
+namespace avx512 {
+namespace {
+
+// clang-format off: each file uses those above it
+#include "kernels/sink.inl"
+#include "kernels/bits_vocab_avx512.inl"
+#include "kernels/bits_count_x86.inl"
+#include "kernels/bits_rows_x86.inl"
+#include "kernels/bits_planes_x86.inl"
+#include "kernels/bits_parity_x86.inl"
+#include "kernels/bits_tile_x86.inl"
+#include "kernels/bits_avx512.inl"
+#include "kernels/dense_x86.inl"
+// clang-format on
+
+}  // namespace
+}  // namespace avx512
+
+extern const Kernels kAvx512Kernels;
+const Kernels kAvx512Kernels = {"avx512", avx512::dense_kernels, avx512::bits_kernels};
+
+}  // namespace nearbit
