@@ -10,8 +10,10 @@ inline constexpr char kMagic[8] = {'\x89', 'N', 'B', 'T', '\r', '\n', '\x1a', '\
 inline constexpr uint32_t kFormatVersion = 0;
 inline constexpr uint32_t kByteOrder = 0x0A0B0C0D;
 
-inline constexpr uint64_t kAlignment = 64;
-inline constexpr uint64_t kMappableAlignment = 64 * 1024;  // the largest page and mapping unit
+// The file is mapped as a whole, from its first byte, so that no larger page or mapping unit has a
+// say in where a section may begin. Kernels need no more than a number's own alignment.
+inline constexpr uint64_t kAlignment = 64;            // a cache line
+inline constexpr uint64_t kMappableAlignment = 4096;  // a page of most systems
 inline constexpr uint32_t kMaxSections = 1024;
 inline constexpr uint32_t kRequiredFlag = 1;
 inline constexpr uint32_t kMappableFlag = 2;

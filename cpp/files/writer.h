@@ -12,7 +12,7 @@ namespace nearbit {
 
 struct SectionFlags {
     bool required = true;   // a reader that doesn't know the name must refuse the file
-    bool mappable = false;  // begins where a page can: for arrays that are used in place
+    bool mappable = false;  // begins at a page of 4 KiB: for arrays that are used in place
 };
 
 class ContainerWriter {

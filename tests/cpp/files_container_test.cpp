@@ -157,9 +157,9 @@ TEST(Container, places_sections_where_the_format_says) {
     EXPECT_EQ(file.substr(16, 16), std::string("avx2") + std::string(12, '\0'));
     const size_t table = table_of(file);
     EXPECT_EQ(get<uint64_t>(file, table + kEntryOffset), 64u);
-    EXPECT_EQ(get<uint64_t>(file, table + kEntryBytes + kEntryOffset), 65536u);
-    EXPECT_EQ(get<uint64_t>(file, table + 2 * kEntryBytes + kEntryOffset), 65536u + 64u);
-    EXPECT_EQ(table, 65536u + 128u);
+    EXPECT_EQ(get<uint64_t>(file, table + kEntryBytes + kEntryOffset), 4096u);
+    EXPECT_EQ(get<uint64_t>(file, table + 2 * kEntryBytes + kEntryOffset), 4096u + 64u);
+    EXPECT_EQ(table, 4096u + 128u);
     EXPECT_EQ(get<uint64_t>(file, table + kEntryLength), 1u);
     EXPECT_EQ(get<uint32_t>(file, table + kEntryFlags), 1u);
     EXPECT_EQ(get<uint32_t>(file, table + kEntryBytes + kEntryFlags), 3u);
@@ -189,7 +189,7 @@ TEST(Container, refuses_each_flipped_bit_and_changed_byte) {
 TEST(Container, refuses_each_changed_byte_of_a_mappable_one) {
     const std::string whole =
         container({{"settings", "dim 8"}, {"rows", "rrrr"}}, {.required = true, .mappable = true});
-    for (size_t i = 0; i < whole.size(); i += i < 70 || i > 131000 ? 1 : 97) {
+    for (size_t i = 0; i < whole.size(); ++i) {
         std::string file = whole;
         file[i] = static_cast<char>(file[i] ^ 0x10);
         ASSERT_NE(refusal(file), "") << "byte " << i;
@@ -364,7 +364,7 @@ TEST(Container, refuses_a_mappable_section_off_its_alignment) {
     std::string file = small_container();
     set<uint32_t>(file, table_of(file) + kEntryFlags, 3);
     reseal(file);
-    EXPECT_TRUE(refused_for(file, "section 'settings': offset: expected 65536, got 64"));
+    EXPECT_TRUE(refused_for(file, "section 'settings': offset: expected 4096, got 64"));
 }
 
 TEST(Container, refuses_unknown_flags) {
