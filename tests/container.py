@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
+
 HEADER, ENTRY, TRAILER = 64, 40, 32
 
 
@@ -33,6 +35,65 @@ def crc32c(data):
     for byte in data:
         crc = (crc >> 8) ^ REMAINDERS[(crc ^ byte) & 0xFF]
     return crc ^ 0xFFFFFFFF
+
+
+def check(data):
+    """Fail unless header, table, trailer, sections and padding are as the document has them."""
+    assert data[:16] == b"\x89NBT\r\n\x1a\n" + struct.pack("<II", 0, 0x0A0B0C0D)
+    assert struct.unpack_from("<7II", data, 32) == (*[0] * 7, crc32c(data[:60]))
+    trailer = len(data) - TRAILER
+    _, table, n_sections, table_checksum, reserved, checksum = struct.unpack_from(
+        "<QQIIII", data, trailer
+    )
+    assert table + ENTRY * n_sections == trailer
+    assert table_checksum == crc32c(data[table:trailer])
+    assert (reserved, checksum) == (0, crc32c(data[trailer : trailer + 28]))
+    end = HEADER
+    for at in range(table, trailer, ENTRY):
+        name, flags, checksum, offset, n_bytes = struct.unpack_from("<16sIIQQ", data, at)
+        assert flags == (1 if name.startswith(b"settings") else 3)
+        alignment = 4096 if flags & 2 else 64
+        assert offset == -(-end // alignment) * alignment
+        assert not any(data[end:offset])
+        end = offset + n_bytes
+        assert checksum == crc32c(data[offset:end])
+    assert table == -(-end // 64) * 64
+    assert not any(data[end:table])
+
+
+def settings(data):
+    """(codec, metric, dim, n, next id, automatic) of the section of that name."""
+    words = []
+    for _ in range(2):
+        (n_bytes,) = struct.unpack_from("<I", data)
+        words.append(data[4 : 4 + n_bytes].decode())
+        data = data[4 + n_bytes :]
+    return (*words, *struct.unpack("<QQqB", data))
+
+
+def look_up(slots, ids, wanted):
+    """The row of an id by the section slots; None if there is none."""
+    x = wanted
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    at = (x ^ (x >> 31)) % len(slots)
+    while slots[at] != 0xFFFFFFFF:
+        if ids[slots[at]] == wanted:
+            return int(slots[at])
+        at = (at + 1) % len(slots)
+    return None
+
+
+def contents(data):
+    """(settings, rows, factors, ids, slots) of an index; None for what isn't there."""
+    parts = {name: data[offset : offset + n] for name, offset, n in sections(data)}
+    words = settings(parts["settings"])
+    codec, n = words[0], words[3]
+    dtype = {"float32": "<f4"}.get(codec, np.uint8)
+    arrays = [np.frombuffer(parts["rows"], dtype).reshape(n, -1)]
+    for name, of in (("factors", "<f4"), ("ids", "<i8"), ("slots", "<u4")):
+        arrays.append(np.frombuffer(parts[name], of) if name in parts else None)
+    return words, *arrays
 
 
 def forged(data, part, at, value):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 
 import child
 import numpy as np
 import pytest
 from checks import answer, assert_hits, next_id, unchanged
-from container import sections
+from container import check, contents, look_up, sections
 from kinds import BITS, COSINE, KINDS, L2
 
 import nearbit as nb
@@ -261,6 +262,54 @@ def test_every_part_of_a_file_has_a_name_and_the_table_covers_it(kind, custom, r
         end = offset + n_bytes
     assert end == len(data)
     assert any(n >= kind.stored(rows).nbytes for _, n, _ in parts)
+
+
+@pytest.mark.parametrize("how", ["automatic ids", "ids of one's own", "some removed"])
+def test_a_file_is_read_by_its_document_alone(kind, how, rng):
+    dim = kind.dim(40)
+    index = kind.new(dim)
+    rows = kind.rows(120, dim, rng)
+    if how == "ids of one's own":
+        ids = rng.permutation(2**40 + np.arange(120))
+        index.add(rows, ids=ids)
+    else:
+        ids = index.add(rows)
+    next_automatic = int(ids.max()) + 1
+    if how == "some removed":
+        index.remove(ids[2::3])
+        keep = np.arange(120) % 3 < 2
+        rows, ids = rows[keep], ids[keep]
+    data = index.to_bytes()
+    check(data)
+    words, stored, factors, found, slots = contents(data)
+    automatic = how == "automatic ids"
+    assert words == (kind.codec, kind.metric, dim, len(ids), next_automatic, automatic)
+    np.testing.assert_array_equal(stored, kind.stored(rows))
+    if kind.codec == "float32":
+        norms = np.linalg.norm(rows.astype(np.float64), axis=1)
+        expected = {"l2": norms**2, "ip": norms, "cosine": 1 / norms}[kind.metric]
+        np.testing.assert_allclose(factors, expected, rtol=1e-6)
+    else:
+        assert factors is None
+    if automatic:
+        assert found is None
+        assert slots is None
+        return
+    np.testing.assert_array_equal(found, ids)
+    assert len(slots) == {80: 128, 120: 256}[len(ids)]
+    assert [look_up(slots, found, one) for one in ids.tolist()] == list(range(len(ids)))
+    assert look_up(slots, found, 5_000) is None
+
+
+def test_the_example_in_the_document_is_true():
+    document = Path(__file__).parent.parent / "docs" / "formats.md"
+    example = document.read_text(encoding="utf-8").partition("\n## An example\n")[2]
+    example = example.partition("\n## ")[0].replace(",", "").replace("`", "")
+    stated = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|$", example, re.MULTILINE)
+    index, _ = COSINE.filled(2, 384, ids=[7, 3])
+    data = index.to_bytes()
+    assert f"{len(data)} bytes" in example
+    assert [(name, int(at), int(n)) for name, at, n in stated] == list(sections(data))
 
 
 DAMAGED = (
