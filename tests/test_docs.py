@@ -1,4 +1,7 @@
-"""Every public name explains itself: numpydoc parts that apply, and examples that run."""
+"""Every public name explains itself: numpydoc parts that apply, and examples that run.
+
+And what the pages link to is there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -110,3 +115,43 @@ def test_the_main_calls_have_examples():
     }
     for name in ("Index.add", "Index.search", "Index.range_search", "Index.filter", "knn"):
         assert any(found.endswith(name) for found in with_examples), name
+
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Left out of the sdist, or put away where the tests run beside an installed package.
+MAY_BE_AWAY = {".ci", ".github", "cpp", "python", "CMakeLists.txt"}
+
+
+def links(page):
+    """Where a page's relative links point to, code left out and anchors cut off."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`]*`", "", text)
+    inline = re.findall(r"\]\(\s*<?([^)\s>]+)", text)
+    defined = re.findall(r"^\[[^\]]+\]:\s*<?([^\s>]+)", text, re.MULTILINE)
+    for link in inline + defined:
+        path = unquote(link.partition("#")[0])
+        if path and not re.match(r"[a-z][a-z0-9+.-]*:", path):
+            yield path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_points_at_a_file_here(page):
+    for link in links(page):
+        target = (page.parent / link).resolve()
+        assert target.is_relative_to(ROOT), link
+        top = target.relative_to(ROOT).parts[:1]
+        away = top and top[0] in MAY_BE_AWAY and not (ROOT / top[0]).exists()
+        assert away or target.exists(), link
+
+
+def test_links_are_found_in_every_form(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        '[a](a.md), ![b](b.png) and [c](<c.md>)\n[d](d%20d.md#part "title"), [e][e]\n\n'
+        "[e]: ../e.md\n[not](https://x.org/y.md), [not](#part), `[not](code.md)`\n"
+        "```sh\n[not](code.md)\n```\n",
+        encoding="utf-8",
+    )
+    assert sorted(links(page)) == ["../e.md", "a.md", "b.png", "c.md", "d d.md"]
+    assert "docs/formats.md" in links(ROOT / "README.md")
