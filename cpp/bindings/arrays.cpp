@@ -1,6 +1,7 @@
 #include "bindings/arrays.h"
 
 #include <cmath>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -38,8 +39,8 @@ bool is_list(py::handle object) {
 }
 
 bool is_bool(py::handle object) {
-    return PyBool_Check(object.ptr()) || type_name(object) == "numpy.bool" ||
-           type_name(object) == "numpy.bool_";
+    const std::string_view type = Py_TYPE(object.ptr())->tp_name;
+    return PyBool_Check(object.ptr()) || type == "numpy.bool" || type == "numpy.bool_";
 }
 
 Input::Type float_type(size_t item_bytes) {
@@ -290,17 +291,19 @@ Filters filters_from(py::handle object, size_t n_queries) {
 }
 
 size_t whole_from(py::handle object, const char* argument, size_t least, size_t most) {
-    const std::string wanted = std::string(argument) + ": expected an integer from " +
-                               std::to_string(least) + " to " + std::to_string(most) + ", got ";
+    const auto message = [=] {
+        return std::string(argument) + ": expected an integer from " + std::to_string(least) +
+               " to " + std::to_string(most) + ", got " + shown(object);
+    };
     if (is_bool(object) || !PyIndex_Check(object.ptr()) || py::isinstance<py::array>(object)) {
-        throw py::type_error(wanted + shown(object));
+        throw py::type_error(message());
     }
     const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
     if (!index) throw py::error_already_set();
     int overflow = 0;
     const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
     if (overflow != 0 || value < 0 || size_t(value) < least || size_t(value) > most) {
-        throw py::value_error(wanted + shown(object));
+        throw py::value_error(message());
     }
     return size_t(value);
 }

@@ -16,10 +16,16 @@ constexpr size_t kMaxK = 65536;
 
 // ---------------------------------------------------------------------------------- results
 
+// Straight from numpy: a py::array_t first makes vectors of shape and strides (150 ns).
 template <class T>
 py::array_t<T> new_array(size_t rows, size_t columns, bool single) {
-    if (single) return py::array_t<T>(py::ssize_t(columns));
-    return py::array_t<T>({py::ssize_t(rows), py::ssize_t(columns)});
+    const auto& api = py::detail::npy_api::get();
+    const Py_intptr_t shape[2] = {Py_intptr_t(rows), Py_intptr_t(columns)};
+    PyObject* const made = api.PyArray_NewFromDescr_(
+        api.PyArray_Type_, py::dtype::of<T>().release().ptr(), single ? 1 : 2,
+        single ? shape + 1 : shape, nullptr, nullptr, 0, nullptr);
+    if (made == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::array_t<T>>(made);
 }
 
 template <class T>
@@ -73,7 +79,7 @@ py::tuple search(const Index& index, py::handle queries, py::handle k_object, py
     const Rows rows = rows_from(queries, index.codec(), "queries");
     const size_t n = rows.input.n, k = whole_from(k_object, "k", 1, kMaxK);
     const std::vector<float> radii = radii_from(radius, n);
-    const size_t n_threads = threads_from(threads);
+    if (!threads.is_none()) threads_from(threads);  // the default asks the system: not before needed
     if (n == 1 && filter.is_none() && progress.is_none()) {
         // Too short a call to be worth giving up Python's lock.
         Memory scratch;
@@ -85,6 +91,7 @@ py::tuple search(const Index& index, py::handle queries, py::handle k_object, py
             return answer.take();
         }
     }
+    const size_t n_threads = threads_from(threads);
     const Filters filters = filters_from(filter, n);
     HitArrays answer(n, k, rows.single, stats);
     PyWatch watch(progress);

@@ -34,7 +34,7 @@ class BitsScorer final : public Scorer {
 
     void gather(const Block& block, const uint32_t* rows, size_t n,
                 Collector* const* collectors) const override {
-        constexpr size_t kAtOnce = 64;
+        constexpr size_t kAtOnce = 256;
         uint32_t distances[kAtOnce];
         for (size_t q = 0; q < n_; ++q) {
             for (size_t begin = 0; begin < n; begin += kAtOnce) {

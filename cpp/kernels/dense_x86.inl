@@ -250,7 +250,8 @@ struct QuarterCursor {
             }
             return 4 * kAtOnce;
         }
-        for (uint32_t i = 0; i < kAtOnce; ++i) {
+        const uint32_t few = n[0] > n[1] ? n[0] : n[1], others = n[2] > n[3] ? n[2] : n[3];
+        for (uint32_t i = 0; i < few || i < others; ++i) {
             for (uint32_t s = 0; s < 4; ++s) {
                 if (i < n[s]) row[taken++] = rows[s][i];
             }

@@ -14,7 +14,7 @@ constexpr double kCacheBytes = 16 << 20;  // of the last cache, for one index
 // 3136 bytes, bench/exact.py --only filter).
 bool lone_rows_pay(double row_bytes, const Admitted& admitted, bool from_memory) {
     if (admitted.words == nullptr) return false;
-    const double lone_bytes = from_memory ? 5 * row_bytes + 150 : row_bytes + 128;
+    const double lone_bytes = from_memory ? 5 * row_bytes + 200 : row_bytes + 128;
     return double(admitted.count) * lone_bytes < double(admitted.of) * row_bytes;
 }
 

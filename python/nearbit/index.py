@@ -60,7 +60,7 @@ class Index:
     (array([[0, 1]]), array([[ 1., 18.]], dtype=float32))
     """
 
-    __slots__ = ("__weakref__", "_codec", "_core", "_layout")
+    __slots__ = ("__weakref__", "_codec", "_core", "_layout", "_metric")
 
     def __init__(
         self,
@@ -71,12 +71,14 @@ class Index:
     ) -> None:
         self._codec = codec_settings(codec)
         self._layout = layout_settings(layout)
-        self._core = _core.Index(dim, metric_for(self._codec, metric), self._codec.name)
+        self._metric = metric_for(self._codec, metric)
+        self._core = _core.Index(dim, self._metric, self._codec.name)
 
     @classmethod
     def _of(cls, core: _core.Index) -> Index:
         index = cls.__new__(cls)
         index._core = core
+        index._metric = core.metric
         index._codec = SUPPORT[core.codec]()
         index._layout = Flat()
         return index
@@ -91,7 +93,7 @@ class Index:
     @property
     def metric(self) -> str:
         """What distances are."""
-        return self._core.metric
+        return self._metric
 
     @property
     def layout(self) -> Flat:
@@ -209,7 +211,7 @@ class Index:
             queries, k, radius, filter, stats, threads, progress
         )
         return Hits(
-            ids, distances, self._core.metric, None if scored is None else {"distances": scored}
+            ids, distances, self._metric, None if scored is None else {"distances": scored}
         )
 
     def range_search(
@@ -260,7 +262,7 @@ class Index:
         """
         return RangeHits(
             *self._core.range_search(queries, radius, filter, limit, threads, progress),
-            self._core.metric,
+            self._metric,
         )
 
     def filter(self, allowed: FilterLike) -> Filter:
