@@ -79,7 +79,8 @@ py::tuple search(const Index& index, py::handle queries, py::handle k_object, py
     const Rows rows = rows_from(queries, index.codec(), "queries");
     const size_t n = rows.input.n, k = whole_from(k_object, "k", 1, kMaxK);
     const std::vector<float> radii = radii_from(radius, n);
-    if (!threads.is_none()) threads_from(threads);  // the default asks the system: not before needed
+    if (!threads.is_none())
+        threads_from(threads);  // the default asks the system: not before needed
     if (n == 1 && filter.is_none() && progress.is_none()) {
         // Too short a call to be worth giving up Python's lock.
         Memory scratch;

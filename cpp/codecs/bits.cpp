@@ -14,20 +14,24 @@ class BitsScorer final : public Scorer {
   public:
     // queries: n packed rows, which the scorer keeps.
     BitsScorer(Memory queries, size_t n, size_t n_bytes)
-        : kernels_(kernels().bits), queries_(std::move(queries)), n_(n), n_bytes_(n_bytes) {}
+        : kernels_(kernels().bits), queries_(std::move(queries)), n_(n), n_bytes_(n_bytes) {
+        if (n == 1) return;
+        packed_ = Memory(kernels_.packed_size(uint32_t(n), n_bytes));
+        kernels_.pack_queries(query(0), uint32_t(n), n_bytes, packed());
+    }
 
     void scan(const Block& block, Collector* const* collectors, Memory& scratch) const override {
         const size_t workspace =
             n_ == 1 ? 0 : (kernels_.tile_workspace(uint32_t(n_), n_bytes_) + 63) / 64 * 64;
         scratch.at_least(workspace + n_ * sizeof(int32_t));
-        Drain drain(block, collectors);
+        Drain drain(block, collectors, n_ == 1 ? kSinkOfOneQuery : kSinkOfMany);
         drain.thresholds = reinterpret_cast<int32_t*>(scratch.data() + workspace);
         for (size_t q = 0; q < n_; ++q) drain.thresholds[q] = whole(collectors[q]->threshold());
         if (n_ == 1) {
             kernels_.scan(query(0), n_bytes_, bits_block(block), drain.thresholds, &drain);
         } else {
-            kernels_.tile(query(0), uint32_t(n_), n_bytes_, bits_block(block), drain.thresholds,
-                          reinterpret_cast<uint8_t*>(scratch.data()), &drain);
+            kernels_.tile(query(0), packed(), uint32_t(n_), n_bytes_, bits_block(block),
+                          drain.thresholds, reinterpret_cast<uint8_t*>(scratch.data()), &drain);
         }
         drain.empty();
     }
@@ -52,11 +56,11 @@ class BitsScorer final : public Scorer {
 
   private:
     struct Drain : Sink {
-        Drain(const Block& block_, Collector* const* collectors_)
+        Drain(const Block& block_, Collector* const* collectors_, uint32_t n_places)
             : block(block_), collectors(collectors_) {
             items = places;
             count = 0;
-            capacity = kPlaces;
+            capacity = n_places;
             drain = [](Sink* sink) { static_cast<Drain*>(sink)->empty(); };
         }
         void empty() {
@@ -67,11 +71,10 @@ class BitsScorer final : public Scorer {
             }
             count = 0;
         }
-        static constexpr uint32_t kPlaces = 2 * kSinkRoom;
         const Block& block;
         Collector* const* collectors;
         int32_t* thresholds = nullptr;
-        Candidate places[kPlaces];
+        Candidate places[kSinkOfMany];
     };
 
     // The largest whole distance within a threshold.
@@ -88,8 +91,11 @@ class BitsScorer final : public Scorer {
         return reinterpret_cast<const uint8_t*>(queries_.data()) + q * n_bytes_;
     }
 
+    uint8_t* packed() const { return reinterpret_cast<uint8_t*>(packed_.data()); }
+
     const BitsKernels& kernels_;
     const Memory queries_;
+    Memory packed_;
     const size_t n_, n_bytes_;
 };
 

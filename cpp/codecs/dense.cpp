@@ -101,7 +101,7 @@ class DenseScorer final : public Scorer {
             tile(block, collectors, scratch);
             return;
         }
-        Drain drain(*this, block, collectors);
+        Drain drain(*this, block, collectors, kSinkOfOneQuery);
         float threshold = collectors[0]->threshold();
         drain.threshold = &threshold;
         kernels_.scan(form_, queries_, dim_, dense_block(block), &threshold, &drain);
@@ -129,11 +129,12 @@ class DenseScorer final : public Scorer {
     // Takes candidates of scan (with their distances) and of tile (to be scored here, once more and
     // canonically) to the collectors.
     struct Drain : Sink {
-        Drain(const DenseScorer& scorer_, const Block& block_, Collector* const* collectors_)
+        Drain(const DenseScorer& scorer_, const Block& block_, Collector* const* collectors_,
+              uint32_t n_places)
             : scorer(scorer_), block(block_), collectors(collectors_) {
             items = places;
             count = 0;
-            capacity = kPlaces;
+            capacity = n_places;
             drain = [](Sink* sink) { static_cast<Drain*>(sink)->empty(); };
         }
         void empty() {
@@ -150,8 +151,8 @@ class DenseScorer final : public Scorer {
         }
         // Candidates of one query usually come together: score each run at once.
         void score() {
-            uint32_t rows[kPlaces];
-            float distances[kPlaces];
+            uint32_t rows[kSinkOfMany];
+            float distances[kSinkOfMany];
             for (uint32_t begin = 0, end; begin < count; begin = end) {
                 const uint32_t q = places[begin].query;
                 for (end = begin; end < count && places[end].query == q; ++end) {
@@ -168,13 +169,12 @@ class DenseScorer final : public Scorer {
         }
         void finish() { empty(); }
 
-        static constexpr uint32_t kPlaces = 2 * kSinkRoom;
         const DenseScorer& scorer;
         const Block& block;
         Collector* const* collectors;
         float* threshold = nullptr;  // scan
         float* bound = nullptr;      // tile
-        Candidate places[kPlaces];
+        Candidate places[kSinkOfMany];
     };
 
     static DenseBlock dense_block(const Block& block) {
@@ -216,7 +216,7 @@ class DenseScorer final : public Scorer {
         const size_t workspace = (kernels_.tile_workspace(dim_) + 15) / 16 * 16;
         scratch.at_least((workspace + n_) * sizeof(float));
         float* const work = reinterpret_cast<float*>(scratch.data());
-        Drain drain(*this, block, collectors);
+        Drain drain(*this, block, collectors, kSinkOfMany);
         drain.bound = work + workspace;
         for (size_t q = 0; q < n_; ++q) drain.bound[q] = tile_bound(q, collectors[q]->threshold());
         const DenseTile tile = {.queries = queries_,

@@ -1,9 +1,12 @@
 // The container's bytes, as docs/formats.md has them. Integers are little-endian.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace nearbit {
+
+static_assert(std::endian::native == std::endian::little, "files are written as memory holds them");
 
 // As PNG's: a byte that isn't ASCII, and line ends that a transfer in text mode would change.
 inline constexpr char kMagic[8] = {'\x89', 'N', 'B', 'T', '\r', '\n', '\x1a', '\n'};

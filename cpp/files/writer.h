@@ -17,7 +17,7 @@ struct SectionFlags {
 
 class ContainerWriter {
   public:
-    // `isa`: name of the kernels that the content was made with. The output outlives the writer.
+    // `isa`: name of the kernels in use when it is written. The output outlives the writer.
     ContainerWriter(Output& output, std::string_view isa);
 
     // Names: 1 to 15 printable ASCII characters, each name once.

@@ -178,7 +178,7 @@ Directory::Directory(const Stored& stored) : Directory() {
     for (size_t slot = 0; slot < n_slots_; ++slot) {
         const int64_t id = id_of(slot);
         if (id < 0 || (next_id_ >= 0 && id >= next_id_)) {
-            throw CorruptFile("section 'ids': expected ids from 0 up to " +
+            throw CorruptFile("section 'ids': expected ids from 0, below " +
                               std::to_string(next_id_) + ", got " + std::to_string(id));
         }
         enter_into(table.data(), table.size(), slot, id);

@@ -125,14 +125,12 @@ void report_within(const uint8_t* offsets, size_t n_bytes, const uint8_t* column
     }
 }
 
-inline size_t lookup_workspace(uint32_t nq, size_t n_bytes) {
-    return 2 * kColumn * column_count(n_bytes) + 2 * nq * n_bytes;
+inline size_t lookup_workspace(size_t n_bytes) {
+    return 2 * kColumn * column_count(n_bytes);
 }
 
-void tile_by_lookups(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+void tile_by_lookups(const uint8_t* offsets, uint32_t nq, size_t n_bytes, const BitsBlock& block,
                      const int32_t* thresholds, uint8_t* columns, Sink* sink) {
-    uint8_t* const offsets = columns + 2 * kColumn * column_count(n_bytes);
-    make_offsets(queries, nq * n_bytes, offsets);
     for (uint32_t row = 0; row < block.n; row += kLookupRows) {
         const size_t n = block.n - row < kLookupRows ? block.n - row : kLookupRows;
         uint64_t rows = n == 64 ? ~uint64_t(0) : (uint64_t(1) << n) - 1;
@@ -150,9 +148,6 @@ void tile_by_lookups(const uint8_t* queries, uint32_t nq, size_t n_bytes, const 
                     break;
                 case 2:
                     use(report_within<2>);
-                    break;
-                case 3:
-                    use(report_within<3>);
                     break;
                 default:
                     use(report_within<3>);

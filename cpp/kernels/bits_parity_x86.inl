@@ -89,12 +89,6 @@ inline uint8_t* make_list(const uint8_t* query, size_t width, uint32_t* parity, 
     return list;
 }
 
-// What is kept of a query beside its counters.
-struct QueryState {
-    uint32_t parity;
-    uint32_t start;  // what its counters began with
-};
-
 // Counters of weights 1 to 8.
 struct LowCounters {
     __m256i ones, twos, fours, eights;

@@ -43,8 +43,8 @@ void bits_scan(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
     }
 }
 
-void bits_tile(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
-               const int32_t* thresholds, uint8_t*, Sink* sink) {
+void bits_tile(const uint8_t* queries, const uint8_t*, uint32_t nq, size_t n_bytes,
+               const BitsBlock& block, const int32_t* thresholds, uint8_t*, Sink* sink) {
     for (uint32_t row = 0; row < block.n; ++row) {
         for (uint32_t q = 0; q < nq; ++q) {
             const uint32_t d = hamming(queries + q * n_bytes, block.rows + row * n_bytes, n_bytes);
@@ -56,8 +56,11 @@ void bits_tile(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBl
     }
 }
 
-size_t bits_tile_workspace(uint32_t, size_t) {
+void bits_pack_queries(const uint8_t*, uint32_t, size_t, uint8_t*) {}
+
+size_t bits_no_bytes(uint32_t, size_t) {
     return 0;
 }
 
-constexpr BitsKernels bits_kernels = {bits_gather, bits_scan, bits_tile, bits_tile_workspace};
+constexpr BitsKernels bits_kernels = {bits_gather,   bits_scan,         bits_tile,
+                                      bits_no_bytes, bits_pack_queries, bits_no_bytes};

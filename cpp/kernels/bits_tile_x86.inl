@@ -1,29 +1,64 @@
 // Batches of queries: blocks of 256 rows in shared planes (bits_parity_x86.inl).
 namespace bits {
 
-// The parts of a workspace. Queries are served in groups whose lists and counters stay in L2.
+// Where things are. Queries are served in groups whose lists and counters stay in L2. Packed are
+// the lists, those of a group for one chunk together, and a byte for each query, the parity of its
+// bits.
 struct ParityPlan {
     static constexpr size_t kGroupBytes = 768 << 10;
-    size_t chunks, counter_bytes, group;
+    size_t nq, n_bytes, chunks, counter_bytes, group;
     uint32_t top;  // counters are planes of weight 2^0 to 2^top
 
-    ParityPlan(uint32_t nq, size_t n_bytes) : chunks((n_bytes + kChunk - 1) / kChunk), top(5) {
+    ParityPlan(uint32_t nq_, size_t n_bytes_)
+        : nq(nq_), n_bytes(n_bytes_), chunks((n_bytes + kChunk - 1) / kChunk), top(5) {
         while ((size_t(1) << top) <= 4 * n_bytes) ++top;
         counter_bytes = (top + 1) * kPlane;
         const size_t fitting = kGroupBytes / (counter_bytes + chunks * kPicks);
         group = nq < fitting ? nq : fitting;
     }
+    // Of the group whose first query this is.
+    uint32_t size_of(size_t first) const {
+        return uint32_t(nq - first < group ? nq - first : group);
+    }
+    size_t list_at(size_t first, size_t chunk, size_t q) const {
+        return (first * chunks + chunk * size_of(first) + q) * kPicks;
+    }
+    size_t parities_at() const { return nq * chunks * kPicks; }
+    size_t packed_size() const { return parities_at() + nq; }
+    // In the workspace, behind the table of a chunk.
     size_t split_at() const { return kPicks * 8 * kPlane; }
     size_t counters_at() const { return split_at() + 4 * 8 * kSplit; }
-    size_t lists_at() const { return counters_at() + group * counter_bytes; }
-    size_t states_at() const { return lists_at() + group * chunks * kPicks; }
-    size_t size() const { return states_at() + group * sizeof(QueryState); }
+    size_t starts_at() const { return counters_at() + group * counter_bytes; }
+    size_t workspace_size() const { return starts_at() + group * sizeof(uint32_t); }
+
+    // Calls use(offset, width) for the pieces of a chunk.
+    template <class Use>
+    void for_pieces(size_t chunk, Use use) const {
+        const size_t begin = chunk * kChunk;
+        for (size_t at = begin; at < n_bytes && at < begin + kChunk; at += kPiece) {
+            use(at, n_bytes - at < kPiece ? n_bytes - at : kPiece);
+        }
+    }
+
+    void pack(const uint8_t* queries, uint8_t* packed) const {
+        for (size_t q = 0; q < nq; ++q) {
+            const size_t first = q / group * group;
+            uint32_t parity = 0;
+            for (size_t c = 0; c < chunks; ++c) {
+                uint8_t* end = packed + list_at(first, c, q - first);
+                for_pieces(c, [&](size_t at, size_t width) {
+                    end = make_list(queries + q * n_bytes + at, width, &parity, end);
+                });
+            }
+            packed[parities_at() + q] = uint8_t(parity);
+        }
+    }
 };
 
 // A group of queries against a block.
 struct ParityPass {
     const ParityPlan& plan;
-    const uint8_t* queries;
+    const uint8_t* packed;
     uint32_t first, nq;  // of the group
     size_t n_bytes;
     const BitsBlock& block;
@@ -34,39 +69,19 @@ struct ParityPass {
     uint8_t* counters(uint32_t q) const {
         return workspace + plan.counters_at() + q * plan.counter_bytes;
     }
-    uint8_t* list(size_t chunk, uint32_t q) const {
-        return workspace + plan.lists_at() + (chunk * nq + q) * kPicks;
+    const uint8_t* list(size_t chunk, uint32_t q) const {
+        return packed + plan.list_at(first, chunk, q);
     }
-    QueryState& state(uint32_t q) const {
-        return reinterpret_cast<QueryState*>(workspace + plan.states_at())[q];
-    }
-    // Calls use(offset, width) for the pieces of a chunk.
-    template <class Use>
-    void for_pieces(size_t chunk, Use use) const {
-        const size_t begin = chunk * kChunk;
-        for (size_t at = begin; at < n_bytes && at < begin + kChunk; at += kPiece) {
-            use(at, n_bytes - at < kPiece ? n_bytes - at : kPiece);
-        }
-    }
-
-    void make_lists() const {
-        for (uint32_t q = 0; q < nq; ++q) {
-            uint32_t parity = 0;
-            for (size_t c = 0; c < plan.chunks; ++c) {
-                uint8_t* end = list(c, q);
-                for_pieces(c, [&](size_t at, size_t width) {
-                    end = make_list(queries + q * n_bytes + at, width, &parity, end);
-                });
-            }
-            state(q).parity = parity;
-        }
+    uint32_t parity_of(uint32_t q) const { return packed[plan.parities_at() + first + q]; }
+    uint32_t& start_of(uint32_t q) const {  // what its counters began with
+        return reinterpret_cast<uint32_t*>(workspace + plan.starts_at())[q];
     }
 
     // Counters that pass 2^top where the distance is above the threshold.
     void start(uint32_t q) const {
         const uint32_t limit = (1u << plan.top) - 1, half = uint32_t(thresholds[q]) / 2;
         const uint32_t begin = half < limit ? limit - half : 0;
-        state(q).start = begin;
+        start_of(q) = begin;
         for (uint32_t w = 0; w <= plan.top; ++w) {
             store(counters(q) + w * kPlane, _mm256_set1_epi8((begin >> w & 1) != 0 ? -1 : 0));
         }
@@ -107,7 +122,7 @@ struct ParityPass {
             } else {
                 split += kChunk / kPiece * 8 * kSplit;
             }
-            for_pieces(c, [&](size_t, size_t width) {
+            plan.for_pieces(c, [&](size_t, size_t width) {
                 parity = make_table(split, width, parity, workspace + picks * 8 * kPlane);
                 picks += 8 * pairs_of(width);
                 split += 8 * kSplit;
@@ -139,7 +154,7 @@ struct ParityPass {
                     count |= uint32_t(planes[4 * w + i] >> bit & 1) << w;
                 }
                 const uint32_t d =
-                    2 * (count - state(q).start) + (uint32_t(odd[i] >> bit & 1) ^ state(q).parity);
+                    2 * (count - start_of(q)) + (uint32_t(odd[i] >> bit & 1) ^ parity_of(q));
                 if (int32_t(d) <= thresholds[q]) {
                     report(sink, first + q, row + 64 * i + bit, float(d));
                 }
@@ -148,14 +163,13 @@ struct ParityPass {
     }
 };
 
-void tile_by_parities(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+void tile_by_parities(const uint8_t* packed, uint32_t nq, size_t n_bytes, const BitsBlock& block,
                       const int32_t* thresholds, uint8_t* workspace, Sink* sink) {
     const ParityPlan plan(nq, n_bytes);
     for (uint32_t first = 0; first < nq; first += uint32_t(plan.group)) {
-        const uint32_t n = nq - first < plan.group ? nq - first : uint32_t(plan.group);
-        const ParityPass pass{plan,  queries + first * n_bytes, first,     n,   n_bytes,
-                              block, thresholds + first,        workspace, sink};
-        pass.make_lists();
+        const ParityPass pass{
+            plan,      packed, first, plan.size_of(first), n_bytes, block, thresholds + first,
+            workspace, sink};
         for (uint32_t row = 0; row < block.n; row += kRows) pass.rows(row);
     }
 }

@@ -192,7 +192,9 @@ void tile(const BitsKernels& kernels, const uint8_t* queries, uint32_t nq, size_
     ASSERT_LE(size, size_t(16) << 20);
     FencedBytes workspace((size + 63) / 64 * 64, FencedBytes::kEndsAtFence, 64);
     std::memset(workspace.data(), 0xa5, size);
-    kernels.tile(queries, nq, n_bytes, block, thresholds, workspace.data(), sink);
+    FencedBytes packed(kernels.packed_size(nq, n_bytes), FencedBytes::kEndsAtFence);
+    kernels.pack_queries(queries, nq, n_bytes, packed.data());
+    kernels.tile(queries, packed.data(), nq, n_bytes, block, thresholds, workspace.data(), sink);
 }
 
 class BitsKernelsTest : public testing::TestWithParam<const Kernels*> {
