@@ -64,6 +64,21 @@ def test_a_filter_holds_for_every_row_at_every_size(kind, nq, rng):
         np.testing.assert_array_equal(hits.distances, found)
 
 
+@pytest.mark.parametrize("dim", [8, 64, 72, 256, 328, 2048])
+@pytest.mark.parametrize("kind", [BITS, SIGN, L2], ids=str)
+def test_a_few_allowed_rows_of_many_are_all_looked_at(kind, dim, rng):
+    """Few rows are scored one by one, or copied together first: each place among them counts."""
+    rows, queries = kind.whole_rows(3000, dim, rng), kind.whole_rows(3, dim, rng)
+    allowed = rng.choice(3000, 101, replace=False)
+    index = kind.new(dim)
+    index.add(rows)
+    ids, found = top_k(kind.distances(queries, rows), np.arange(3000), 101, allowed)
+    for batch in (queries[:1], queries):
+        hits = index.search(batch, 101, filter=allowed)
+        np.testing.assert_array_equal(hits.ids, ids[: len(batch)])
+        np.testing.assert_array_equal(hits.distances, found[: len(batch)])
+
+
 def test_a_filter_that_allows_everything_changes_nothing(filled):
     _, index, _, queries, ids = filled
     expected = index.search(queries, 10)

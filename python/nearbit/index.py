@@ -210,9 +210,7 @@ class Index:
         ids, distances, scored = self._core.search(
             queries, k, radius, filter, stats, threads, progress
         )
-        return Hits(
-            ids, distances, self._metric, None if scored is None else {"distances": scored}
-        )
+        return Hits(ids, distances, self._metric, None if scored is None else {"distances": scored})
 
     def range_search(
         self,
