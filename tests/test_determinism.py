@@ -115,3 +115,41 @@ def test_knn_gives_the_same_bytes_as_an_index(filled):
     for threads in (1, 2):
         found = nb.knn(queries, base, 9, kind.metric, threads=threads)
         assert_same_hits(found, index.search(queries, 9))
+
+
+def hard_rows(kind):
+    """Rows whose distances to 0.5 (in the first place) or 0 differ by less than sums can tell.
+
+    The parts that decide are lost where terms are added one after the other, or underflow.
+    """
+    small = np.sqrt(np.float32(0.99 * 2.0**-24))
+    far = np.zeros((2500, 1024), np.float32)
+    far[:, 0] = 5
+    many = np.full(1024, small, np.float32)
+    many[0] = 0.5
+    one = np.zeros(1024, np.float32)
+    one[0] = 0.5 + 2.0**-20
+    far[3], far[2000] = one, many
+    query = np.zeros(1024, np.float32)
+    query[0] = -0.5
+    yield far, query
+    tiny = np.full((2500, 1000), 1e-15, np.float32)
+    tiny[3], tiny[2000] = 0, 2.6e-23  # whose squares are 0 each
+    tiny[3, 0] = 3.74e-23
+    yield tiny, np.zeros(1000, np.float32)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.codec == "float32"], ids=str)
+def test_one_query_finds_what_a_batch_finds_where_rounding_decides(kind):
+    for rows, query in hard_rows(kind):
+        index = kind.new(rows.shape[1])
+        index.add(rows)
+        for k in (1, 2):
+            one = index.search(query, k, threads=1)
+            for batch in (2, 8, 100):
+                many = index.search(np.tile(query, (batch, 1)), k, threads=1)
+                assert answer(many) == (one.ids.tobytes() * batch, one.distances.tobytes() * batch)
+            radius = float(one.distances[-1])
+            found = index.range_search(query, radius).ids
+            both = index.range_search(np.stack([query, query]), radius).ids
+            assert both.tolist() == found.tolist() * 2

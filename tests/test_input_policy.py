@@ -131,19 +131,25 @@ def test_lists_of_whole_numbers_are_read_as_the_index_s_own_numbers():
     assert bits.search([[254, 0]], 1).distances.tolist() == [[1]]
 
 
+@pytest.mark.parametrize("dim", [1, 3, 23, 100, 1000])
 @pytest.mark.parametrize("kind", FLOAT_KINDS, ids=str)
-def test_squared_norms_up_to_a_quarter_of_the_largest_float_are_taken(kind):
-    limit = float(np.finfo(np.float32).max) / 4
-    inside, outside = np.float32(np.sqrt(limit * 0.999)), np.float32(np.sqrt(limit * 1.001))
-    index = kind.new(1)
-    index.add(np.array([[inside], [-inside]]))
-    hits = index.search(np.array([[inside], [-inside]]), 2)
+def test_squared_norms_up_to_8_4e37_are_taken_and_no_distance_overflows(kind, dim):
+    value = np.float32(np.sqrt(8.4e37 / dim))
+    while float(value) ** 2 * dim > 8.4e37:
+        value = np.nextafter(value, np.float32(0))
+    inside = np.stack([np.full(dim, value), np.full(dim, -value)])
+    index = kind.new(dim)
+    index.add(inside)
+    hits = index.search(inside, 2)
     assert np.isfinite(hits.distances).all()
     assert hits.ids.tolist() == [[0, 1], [1, 0]]
+    for i in (0, 1):
+        assert index.search(inside[i], 2).ids.tolist() == hits.ids[i].tolist()
+    outside = inside[:1] * np.float32(1.0001)
     with unchanged(index), pytest.raises(ValueError, match=r"vectors: .*expected"):
-        index.add(np.array([[outside]]))
+        index.add(outside)
     with unchanged(index), pytest.raises(ValueError, match=r"queries: .*expected"):
-        index.search(np.array([[outside]]), 2)
+        index.search(outside, 2)
 
 
 def test_sign_takes_the_same_numbers_as_a_float_index():

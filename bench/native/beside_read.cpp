@@ -35,8 +35,8 @@ void scan(benchmark::State& state) {
     // Random codes differ in bits/2 +- sqrt(bits)/2 places: about as many rows pass as for the
     // nearest ten.
     const int32_t threshold = int32_t(double(bits) / 2 - 2.4 * std::sqrt(double(bits)));
-    Candidate places[2 * kSinkRoom];
-    Sink sink{places, 0, 2 * kSinkRoom, [](Sink* full) { full->count = 0; }};
+    Candidate places[kSinkOfOneQuery];
+    Sink sink{places, 0, kSinkOfOneQuery, [](Sink* full) { full->count = 0; }};
     for (auto _ : state) {
         for (size_t at = 0; at < n_bytes; at += kBlockBytes) {
             const size_t n = std::min(kBlockBytes, n_bytes - at) / row_bytes;

@@ -12,7 +12,8 @@
 namespace nearbit {
 namespace {
 
-constexpr double kLargestSquaredNorm = double(std::numeric_limits<float>::max()) / 4;
+// A quarter of float32's largest number, less what roundings may add to (|q| + |x|)^2.
+constexpr double kLargestSquaredNorm = 8.4e37;
 // Below this length a row's direction is lost in float32's denormal numbers.
 constexpr double kSmallestCosineNorm = 1e-30;
 
@@ -41,7 +42,7 @@ DenseForm form_of(Metric metric) {
                               where + ", dimension " + std::to_string(j));
     }
     throw InvalidArgument(start +
-                          "squared norms up to 8.5e37, so that no distance overflows, got " +
+                          "squared norms up to 8.4e37, so that no distance overflows, got " +
                           short_text(squared_norm) + where);
 }
 
@@ -72,6 +73,12 @@ double tile_error(size_t dim) {
     return (1.25 * double(dim) + 32) * 0x1p-24;
 }
 
+// The same where numbers are so small that their products underflow: half of float32's smallest for
+// each product and sum of either, products of the estimate counting twice.
+double tile_underflow(size_t dim) {
+    return (2 * double(dim) + 32) * 0x1p-149;
+}
+
 // Squared norm's unit roundoffs are inside tile_error; this one is for storing a bound as a float.
 float round_up(double x) {
     return x == double(kInfinity) ? kInfinity : std::nextafter(float(x), kInfinity);
@@ -82,7 +89,7 @@ class DenseScorer final : public Scorer {
     DenseScorer(Metric metric, size_t dim, const std::byte* queries, size_t n, const char* argument,
                 size_t first_row)
         : kernels_(kernels().dense), metric_(metric), form_(form_of(metric)), dim_(dim), n_(n) {
-        memory_ = Memory((n * dim + 16) * sizeof(float));
+        memory_ = Memory(n * dim * sizeof(float));
         queries_ = reinterpret_cast<float*>(memory_.data());
         squared_norms_.resize(n);
         copy_checked(reinterpret_cast<const float*>(queries), n, dim, queries_,
@@ -105,7 +112,7 @@ class DenseScorer final : public Scorer {
         float threshold = collectors[0]->threshold();
         drain.threshold = &threshold;
         kernels_.scan(form_, queries_, dim_, dense_block(block), &threshold, &drain);
-        drain.finish();
+        drain.empty();
     }
 
     void gather(const Block& block, const uint32_t* rows, size_t n,
@@ -167,7 +174,6 @@ class DenseScorer final : public Scorer {
                 bound[q] = scorer.tile_bound(q, collectors[q]->threshold());
             }
         }
-        void finish() { empty(); }
 
         const DenseScorer& scorer;
         const Block& block;
@@ -209,7 +215,7 @@ class DenseScorer final : public Scorer {
         const double offset = metric_ == Metric::kL2       ? (1 - error) * squared_norms_[q]
                               : metric_ == Metric::kCosine ? 1 - error
                                                            : 0;
-        return round_up(double(threshold) - offset);
+        return round_up(double(threshold) - offset + tile_underflow(dim_));
     }
 
     void tile(const Block& block, Collector* const* collectors, Memory& scratch) const {
@@ -229,7 +235,7 @@ class DenseScorer final : public Scorer {
                                 .gamma = metric_ == Metric::kCosine ? -1.0f : 0.0f,
                                 .nq = uint32_t(n_)};
         kernels_.tile(tile, dim_, dense_block(block), work, &drain);
-        drain.finish();
+        drain.empty();
     }
 
     const DenseKernels& kernels_;

@@ -1,16 +1,26 @@
 // Dense float32 kernels in plain C++: the reference that every other instruction set is tested
 // against, and what runs where there is no better one.
 
+// Eight sums side by side: an eighth of the rounding errors of one (DenseTile counts on that), and
+// compilers may use what vectors there are.
+template <class Term>
+inline float sum_of(size_t dim, Term term) {
+    float sums[8] = {};
+    size_t j = 0;
+    for (; j + 8 <= dim; j += 8) {
+        for (size_t lane = 0; lane < 8; ++lane) sums[lane] += term(j + lane);
+    }
+    for (size_t lane = 0; j < dim; ++j, ++lane) sums[lane] += term(j);
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
 inline float dot(const float* q, const float* x, size_t dim) {
-    float sum = 0;
-    for (size_t j = 0; j < dim; ++j) sum += q[j] * x[j];
-    return sum;
+    return sum_of(dim, [=](size_t j) { return q[j] * x[j]; });
 }
 
 inline float l2(const float* q, const float* x, size_t dim) {
-    float sum = 0;
-    for (size_t j = 0; j < dim; ++j) sum += (x[j] - q[j]) * (x[j] - q[j]);
-    return sum;
+    return sum_of(dim, [=](size_t j) { return (x[j] - q[j]) * (x[j] - q[j]); });
 }
 
 inline float distance(DenseForm form, const float* q, const float* x, size_t dim,

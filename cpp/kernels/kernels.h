@@ -40,6 +40,7 @@ enum : uint32_t { kSinkRoom = 128, kSinkOfOneQuery = kSinkRoom + 8, kSinkOfMany 
 //   kL2      sum (q_j - x_j)^2
 //   kIp      -sum q_j x_j
 //   kCosine  max(0, 1 - f * sum q_j x_j)     q scaled to length 1 beforehand, f = 1 / |x|
+// each in at least eight sums side by side, which bounds their rounding errors.
 enum class DenseForm : int { kL2, kIp, kCosine };
 
 struct DenseBlock {

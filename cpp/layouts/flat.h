@@ -16,15 +16,12 @@ class Flat {
   public:
     explicit Flat(std::shared_ptr<const Codec> codec);
 
-    const Codec& codec() const { return *codec_; }
-
     // Room for n slots, made aside and adopted while readers are kept out.
     struct Room {
         std::vector<Memory> codes, factors;
     };
     Room room_for(size_t n) const { return {codes_.chunks_for(n), factors_.chunks_for(n)}; }
     void adopt(Room room);
-    size_t capacity() const { return codes_.capacity(); }
 
     // Encodes rows straight into slots first, first + 1, ... that no reader looks at yet.
     void encode(size_t first, const std::byte* rows, size_t n, const char* argument,

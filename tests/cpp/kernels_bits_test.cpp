@@ -106,7 +106,7 @@ std::ostream& operator<<(std::ostream& out, const Found& f) {
 
 // The smallest sink that the contract allows, and all that went through it.
 struct Log : Sink {
-    std::vector<Candidate> places = std::vector<Candidate>(2 * kSinkRoom);
+    std::vector<Candidate> places = std::vector<Candidate>(kSinkRoom + 1);
     std::vector<Found> found;
 
     Log() {
