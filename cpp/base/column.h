@@ -18,6 +18,14 @@ inline size_t chunk_items(size_t item_bytes) {
     return items;
 }
 
+// Room for more items at the end, so that putting them there can't fail. Grows geometrically:
+// reserve() alone would copy all of them at each call.
+template <class Item>
+void make_room(std::vector<Item>& items, size_t more) {
+    const size_t needed = items.size() + more;
+    if (needed > items.capacity()) items.reserve(std::max(needed, 2 * items.capacity()));
+}
+
 class Column {
   public:
     // per_chunk: a power of two.
@@ -25,7 +33,7 @@ class Column {
         while ((size_t(1) << shift_) < per_chunk) ++shift_;
     }
 
-    // Chunks for n items in all, made aside so that adopting them is quick and can't fail.
+    // Chunks for n items in all, made aside so that adopting them is quick.
     std::vector<Memory> chunks_for(size_t n) const {
         std::vector<Memory> made;
         for (size_t have = capacity(); have < n; have += per_chunk_) {
@@ -33,8 +41,14 @@ class Column {
         }
         return made;
     }
-    // Readers must be kept out: the list of chunks may move.
+    // Readers must be kept out of both: the list of chunks may move. adopt fails before it changes
+    // anything, and not at all after make_room for as many.
+    void make_room(size_t n_chunks) {
+        nearbit::make_room(bases_, n_chunks);
+        nearbit::make_room(owned_, n_chunks);
+    }
     void adopt(std::vector<Memory> made) {
+        make_room(made.size());
         for (Memory& chunk : made) {
             bases_.push_back(chunk.data());
             owned_.push_back(std::move(chunk));

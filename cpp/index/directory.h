@@ -56,7 +56,9 @@ class Directory {
     // For n_fresh rows in new slots at the end and n_reused in freed ones. plain: every new row's
     // id will equal its slot.
     Growth prepare(size_t n_fresh, size_t n_reused, bool plain) const;
-    void adopt(Growth growth);  // exclusive
+    // Exclusive, both. make_room does what can still fail, and changes nothing that is seen.
+    void make_room(const Growth& growth) { ids_.make_room(growth.id_chunks.size()); }
+    void adopt(Growth growth);
     // Exclusive, or for a slot that no reader looks at.
     void write_id(size_t slot, int64_t id);
     void enter(size_t slot, int64_t id);  // exclusive: into the table

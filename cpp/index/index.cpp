@@ -111,10 +111,13 @@ void Index::changed() {
 
 // Slots that were removed before every call now under way began.
 void Index::reclaim() {
-    size_t gone = 0;
+    size_t gone = 0, n_free = 0;
     while (gone < retired_.size() && calls_.ended_before(retired_[gone].first)) {
-        free_.insert(free_.end(), retired_[gone].second.begin(), retired_[gone].second.end());
-        ++gone;
+        n_free += retired_[gone++].second.size();
+    }
+    make_room(free_, n_free);  // from here on nothing can fail
+    for (size_t i = 0; i < gone; ++i) {
+        free_.insert(free_.end(), retired_[i].second.begin(), retired_[i].second.end());
     }
     retired_.erase(retired_.begin(), retired_.begin() + std::ptrdiff_t(gone));
 }
@@ -147,6 +150,7 @@ void Index::append(const Input& vectors, const size_t* which, const std::vector<
         Flat::Room room = store_->rows.room_for(first + n_fresh);
         const Exclusive guard(lock_);
         store_->rows.adopt(std::move(room));
+        directory.make_room(growth);
     }
 
     // The first rows go where readers look at (and don't find) something, so by way of a copy.

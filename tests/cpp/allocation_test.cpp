@@ -1,0 +1,255 @@
+// Memory that runs out at any point of a change: the index stays as it was and goes on.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <new>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "index/index.h"
+
+namespace {
+
+// This thread's allocation that fails, counted from 0; -1: none.
+thread_local long failing = -1;
+
+void* allocate(std::size_t n_bytes, std::size_t alignment) {
+    if (failing >= 0 && failing-- == 0) throw std::bad_alloc();
+    n_bytes = std::max<std::size_t>(n_bytes, 1);
+#ifdef _WIN32
+    void* got = _aligned_malloc(n_bytes, alignment);
+#else
+    void* got = std::aligned_alloc(alignment, (n_bytes + alignment - 1) / alignment * alignment);
+#endif
+    if (got == nullptr) throw std::bad_alloc();
+    return got;
+}
+
+void release(void* p) {
+#ifdef _WIN32
+    _aligned_free(p);
+#else
+    std::free(p);
+#endif
+}
+
+void* allocate_or_null(std::size_t n_bytes) noexcept {
+    try {
+        return allocate(n_bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
+}  // namespace
+
+// All forms, so that none of the sanitizers' own is left to meet another's delete.
+void* operator new(std::size_t n) {
+    return allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+}
+void* operator new[](std::size_t n) {
+    return allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+}
+void* operator new(std::size_t n, std::align_val_t a) {
+    return allocate(n, std::size_t(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a) {
+    return allocate(n, std::size_t(a));
+}
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+    return allocate_or_null(n);
+}
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+    return allocate_or_null(n);
+}
+void operator delete(void* p) noexcept {
+    release(p);
+}
+void operator delete[](void* p) noexcept {
+    release(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+    release(p);
+}
+void operator delete[](void* p, std::size_t) noexcept {
+    release(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+    release(p);
+}
+void operator delete[](void* p, std::align_val_t) noexcept {
+    release(p);
+}
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+    release(p);
+}
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+    release(p);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept {
+    release(p);
+}
+void operator delete[](void* p, const std::nothrow_t&) noexcept {
+    release(p);
+}
+
+namespace nearbit {
+namespace {
+
+using Ids = std::vector<int64_t>;
+using Held = std::map<int64_t, float>;  // a row's first item by its id; the others are 0
+
+std::vector<float> rows_from(float first, size_t n, size_t dim) {
+    std::vector<float> rows(n * dim);
+    for (size_t i = 0; i < n; ++i) rows[i * dim] = first + float(i);
+    return rows;
+}
+
+Input input(const std::vector<float>& rows, size_t dim) {
+    return {.data = reinterpret_cast<const std::byte*>(rows.data()),
+            .n = rows.size() / dim,
+            .width = dim,
+            .row_stride = std::ptrdiff_t(dim * sizeof(float)),
+            .item_stride = sizeof(float),
+            .argument = "vectors"};
+}
+
+Ids ids_from(int64_t first, size_t n) {
+    Ids ids(n);
+    std::iota(ids.begin(), ids.end(), first);
+    return ids;
+}
+
+void expect_holds(const Index& index, size_t dim, const Held& held) {
+    Ids expected;
+    for (const auto& [id, value] : held) expected.push_back(id);
+    ASSERT_EQ(index.ids(), expected);
+    ASSERT_EQ(index.size(), expected.size());
+    std::vector<float> rows(expected.size() * dim);
+    index.get(expected, reinterpret_cast<std::byte*>(rows.data()), nullptr);
+    for (size_t i = 0; i < expected.size(); ++i) {
+        ASSERT_EQ(rows[i * dim], held.at(expected[i])) << "id " << expected[i];
+    }
+    const float last = held.rbegin()->second;
+    const std::vector<float> query = rows_from(last, 1, dim);
+    const Input queries = input(query, dim);
+    index.search({.queries = queries, .k = 1, .threads = 1},
+                 [&](size_t, const std::vector<Hit>& hits, size_t) {
+                     ASSERT_EQ(hits.size(), 1u);
+                     ASSERT_EQ(held.at(hits[0].id), last);
+                 });
+}
+
+// True if the change needs so many allocations: then one failed, and nothing is changed.
+bool fails(long at, const std::function<void()>& change) {
+    bool failed = false;
+    failing = at;
+    try {
+        change();
+    } catch (const std::bad_alloc&) {
+        failed = true;
+    }
+    const bool reached = failing < 0;
+    failing = -1;
+    EXPECT_EQ(failed, reached) << "allocation " << at << " failed and nobody was told";
+    return failed;
+}
+
+// Chunks of 64 rows, so that a few rows need several.
+constexpr size_t kDim = 16384;
+
+struct Change {
+    const char* name;
+    bool some_freed;  // slots wait to be used again
+    std::function<void(Index&)> make;
+    std::function<void(Held&)> note;
+};
+
+void put(Held& held, const Ids& ids, float first) {
+    for (size_t i = 0; i < ids.size(); ++i) held[ids[i]] = first + float(i);
+}
+
+const std::vector<float> kRows = rows_from(1000, 150, kDim), kThree = rows_from(5000, 3, kDim);
+const Input kInput = input(kRows, kDim), kInputOfThree = input(kThree, kDim);
+const Ids kOld = {40, 58, 42}, kNew = {700, 510, 900}, kMixed = ids_from(40, 150);
+
+std::vector<Change> changes(bool some_freed) {
+    const auto put_rows = [](Ids ids, float first) {
+        return [ids, first](Held& held) { put(held, ids, first); };
+    };
+    return {
+        {"AddAutomatic", some_freed, [](Index& i) { i.add(kInput, nullptr, 1, nullptr); },
+         put_rows(ids_from(60, 150), 1000)},
+        {"AddOwn", some_freed, [](Index& i) { i.add(kInputOfThree, &kNew, 1, nullptr); },
+         put_rows(kNew, 5000)},
+        {"Upsert", some_freed, [](Index& i) { i.upsert(kMixed, kInput, 1, nullptr); },
+         put_rows(kMixed, 1000)},
+        {"Update", some_freed, [](Index& i) { i.update(kOld, kInputOfThree, 1, nullptr); },
+         put_rows(kOld, 5000)},
+        {"Remove", some_freed, [](Index& i) { i.remove(kOld, false, nullptr); },
+         [](Held& held) {
+             for (const int64_t id : kOld) held.erase(id);
+         }},
+        {"Reserve", some_freed, [](Index& i) { i.reserve(400, nullptr); }, [](Held&) {}},
+        {"Compact", some_freed, [](Index& i) { i.compact(nullptr); }, [](Held&) {}},
+    };
+}
+
+class Allocation : public testing::TestWithParam<Change> {};
+
+TEST_P(Allocation, ThatFailsLeavesTheIndexAsItWas) {
+    const Change& change = GetParam();
+    const std::vector<float> rows = rows_from(0, 60, kDim);
+    long at = 0;
+    for (bool failed = true; failed; ++at) {
+        SCOPED_TRACE("allocation " + std::to_string(at));
+        Index index(make_codec("float32", kDim, "l2"));
+        Held held;
+        put(held, index.add(input(rows, kDim), nullptr, 1, nullptr), 0);
+        for (int64_t id = 0; change.some_freed && id < 24; id += 4) {
+            index.remove({id, id + 1}, false, nullptr);
+            held.erase(id);
+            held.erase(id + 1);
+        }
+        failed = fails(at, [&] { change.make(index); });
+        if (!failed) change.note(held);
+        ASSERT_NO_FATAL_FAILURE(expect_holds(index, kDim, held));
+        const Ids more = ids_from(10'000, 90);
+        const std::vector<float> more_rows = rows_from(20'000, more.size(), kDim);
+        index.add(input(more_rows, kDim), &more, 1, nullptr);
+        put(held, more, 20'000);
+        ASSERT_NO_FATAL_FAILURE(expect_holds(index, kDim, held));
+    }
+}
+
+std::string name_of(const testing::TestParamInfo<Change>& info) {
+    return info.param.name;
+}
+INSTANTIATE_TEST_SUITE_P(AtTheEnd, Allocation, testing::ValuesIn(changes(false)), name_of);
+INSTANTIATE_TEST_SUITE_P(InFreedSlots, Allocation, testing::ValuesIn(changes(true)), name_of);
+
+// Ids have chunks of their own, of half a million: the second one.
+TEST(AllocationOfIds, ThatFailsLeavesTheIndexAsItWas) {
+    constexpr size_t kChunk = size_t(1) << 19;
+    Index index(make_codec("float32", 1, "l2"));
+    const std::vector<float> rows(kChunk - 1);
+    const Ids ids = ids_from(7, rows.size());
+    index.add(input(rows, 1), &ids, 1, nullptr);
+    const std::vector<float> two = {1, 2};
+    for (long at = 0;; ++at) {
+        SCOPED_TRACE("allocation " + std::to_string(at));
+        if (!fails(at, [&] { index.add(input(two, 1), nullptr, 1, nullptr); })) break;
+        ASSERT_EQ(index.size(), ids.size());
+        ASSERT_EQ(index.ids().back(), ids.back());
+    }
+    std::vector<float> got(2);
+    index.get({ids.back() + 1, ids.back() + 2}, reinterpret_cast<std::byte*>(got.data()), nullptr);
+    EXPECT_EQ(got, two);
+}
+
+}  // namespace
+}  // namespace nearbit
