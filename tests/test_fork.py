@@ -127,6 +127,39 @@ print(set(codes), len(index))
     assert said == "{0} 20000\n"
 
 
+def test_a_fork_in_a_callback_ends_the_call_in_the_child_only():
+    """With other threads or without; the child's index is as it was and can be used."""
+    said = child.output(
+        FORKED
+        + """
+big = np.repeat(rows, 30, axis=0)
+for threads in (1, 2):
+    pids = []
+    def fork_once(done, total):
+        if not pids:
+            pids.append(os.fork())
+            if pids[0] == 0:
+                signal.alarm(60)
+    try:
+        ids = index.add(big, threads=threads, progress=fork_once)
+        ended = "went through"
+    except RuntimeError as error:
+        ended = "refused" if "fork" in str(error) else repr(error)
+    if pids[0] == 0:
+        try:
+            assert ended == "refused", ended
+            whole_life()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]), ended)
+    index = L2.filled(20_000, 64)[0]
+"""
+    )
+    assert said == "0 went through\n" * 2
+
+
 def test_an_interpreter_with_pool_threads_and_daemon_searches_ends_cleanly():
     said = child.output(
         FORKED

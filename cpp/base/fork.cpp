@@ -55,4 +55,11 @@ uint32_t fork_generation() {
     return ForkHooks::all().generation;
 }
 
+InvalidState forked_in_callback() {
+    return InvalidState(
+        "progress: expected a callback that doesn't fork, got a forked child, in which the call "
+        "can't "
+        "go on");
+}
+
 }  // namespace nearbit

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "base/error.h"
+
 namespace nearbit {
 
 // Has its owner start afresh in a forked child, before anything else runs there: the child has one
@@ -24,5 +26,8 @@ class ForkHook {
 
 // How many forks lie between the first process and this one.
 uint32_t fork_generation();
+
+// For a call that finds itself in a child which its own callback forked.
+InvalidState forked_in_callback();
 
 }  // namespace nearbit

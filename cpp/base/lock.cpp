@@ -80,6 +80,7 @@ void WriterMutex::lock(Watch* watch) {
         if (!s.held || watch == nullptr) continue;
         guard.unlock();
         watch->poll_now();
+        check_whole();  // the callback may have forked
         guard.lock();
     }
     s.held = true;

@@ -45,8 +45,8 @@ class WriterMutex {
     void unlock();
     // Between begin_apply and end_apply the index is between two states: a child forked there can't
     // go on with it.
-    void begin_apply() { applying_.store(true, std::memory_order_relaxed); }
-    void end_apply() { applying_.store(false, std::memory_order_relaxed); }
+    void begin_apply() { applying_.exchange(true); }  // before what follows, in memory too
+    void end_apply() { applying_.store(false, std::memory_order_release); }
     // Throws InvalidState if this process was forked while another thread applied a change.
     void check_whole();
 

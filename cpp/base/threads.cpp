@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/fork.h"
@@ -25,6 +26,7 @@ struct Job {
     const std::function<void(size_t)>& task;
     const size_t n_tasks;
     Watch* const watch;
+    const uint32_t fork = fork_generation();
     std::atomic<size_t> next{0};
     size_t wanted;      // helpers still welcome; guarded by the pool's mutex
     size_t inside = 0;  // helpers at work; guarded by the pool's mutex
@@ -41,10 +43,16 @@ struct Job {
             } catch (const Cancelled&) {
                 fail(SIZE_MAX - 1);  // whoever cancelled has the reason
             } catch (...) {
+                if (forked()) throw;
                 fail(i);
             }
+            if (forked()) throw forked_in_callback();
         }
     }
+
+    // In a child that a callback of the watch forked: no helper is there, though some may count as
+    // inside, and any mutex may be held for ever.
+    bool forked() const { return fork != fork_generation(); }
 
     void fail(size_t at) {
         next.store(n_tasks, std::memory_order_relaxed);
@@ -61,7 +69,11 @@ class Pool {
         {
             const std::lock_guard guard(mutex_);
             while (n_threads_ < job.wanted && n_threads_ < kMaxThreads) {
-                std::thread([this] { serve(); }).detach();
+                try {
+                    std::thread([this] { serve(); }).detach();
+                } catch (const std::system_error&) {
+                    break;  // go on with the threads there are, be it the caller alone
+                }
                 ++n_threads_;
             }
             jobs_.push_back(&job);
@@ -77,8 +89,10 @@ class Pool {
             try {
                 job.watch->poll_now();
             } catch (...) {
+                if (job.forked()) throw;
                 job.fail(0);
             }
+            if (job.forked()) throw forked_in_callback();
             guard.lock();
         }
     }

@@ -110,7 +110,8 @@ void Index::changed() {
 }
 
 // Slots that were removed before every call now under way began.
-void Index::reclaim() {
+void Index::reclaim(const Writing& writing) {
+    const Writing::Step step(writing);
     size_t gone = 0, n_free = 0;
     while (gone < retired_.size() && calls_.ended_before(retired_[gone].first)) {
         n_free += retired_[gone++].second.size();
@@ -123,9 +124,10 @@ void Index::reclaim() {
 }
 
 void Index::append(const Input& vectors, const size_t* which, const std::vector<int64_t>& ids,
-                   size_t threads, Watch* watch, const std::function<void()>& apply_first) {
+                   size_t threads, Watch* watch, const Writing& writing,
+                   const std::function<void()>& apply_first) {
     const size_t n = ids.size();
-    reclaim();
+    reclaim(writing);
     const size_t n_reused = std::min(n, free_.size()), n_fresh = n - n_reused;
     std::vector<uint32_t> reused(free_.end() - std::ptrdiff_t(n_reused), free_.end());
     std::sort(reused.begin(), reused.end());
@@ -149,6 +151,7 @@ void Index::append(const Input& vectors, const size_t* which, const std::vector<
     {
         Flat::Room room = store_->rows.room_for(first + n_fresh);
         const Exclusive guard(lock_);
+        const Writing::Step step(writing);
         store_->rows.adopt(std::move(room));
         directory.make_room(growth);
     }
@@ -225,7 +228,8 @@ std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>
         ids.resize(vectors.n);
         for (size_t i = 0; i < ids.size(); ++i) ids[i] = next + int64_t(i);
     }
-    if (!ids.empty()) append(vectors, nullptr, ids, threads, watch, [&] { writing.apply(); });
+    if (!ids.empty())
+        append(vectors, nullptr, ids, threads, watch, writing, [&] { writing.apply(); });
     return ids;
 }
 
@@ -265,7 +269,7 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
         }
     }
     const Staged staged = stage(vectors, old_rows.data(), old_rows.size(), threads, watch);
-    append(vectors, new_rows.data(), new_ids, threads, watch, [&] {
+    append(vectors, new_rows.data(), new_ids, threads, watch, writing, [&] {
         writing.apply();
         put(staged, old_slots, nullptr);
     });
@@ -311,6 +315,7 @@ void Index::reserve(size_t n, Watch* watch) {
     if (memory != 0 && n > memory / codec_->code_bytes()) throw std::bad_alloc();
     Flat::Room room = store_->rows.room_for(n);
     const Exclusive guard(lock_);
+    const Writing::Step step(writing);
     store_->rows.adopt(std::move(room));
 }
 

@@ -107,8 +107,9 @@ class Index {
     // Everything of an add but choosing and checking ids: rows which (null: all) of vectors.
     // apply_first is called when nothing can fail any more.
     void append(const Input& vectors, const size_t* which, const std::vector<int64_t>& ids,
-                size_t threads, Watch* watch, const std::function<void()>& apply_first);
-    void reclaim();
+                size_t threads, Watch* watch, const Writing& writing,
+                const std::function<void()>& apply_first);
+    void reclaim(const Writing& writing);
     void changed();  // exclusive: ids or slots are not what they were
     std::unique_ptr<Store> compacted(Watch* watch) const;
     static std::unique_ptr<Index> open(std::shared_ptr<Mapping> mapping,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/fork.h"
 #include "index/index.h"
 
 namespace nearbit {
@@ -19,6 +20,7 @@ class Index::Writing {
         index_.writer_.lock(watch);
     }
     ~Writing() {
+        if (fork_ != fork_generation()) return;  // the child's lock is another call's, or nobody's
         if (applying_) index_.writer_.end_apply();
         index_.writer_.unlock();
     }
@@ -27,12 +29,34 @@ class Index::Writing {
 
     // From here to its end the call can't fail, and a child forked meanwhile can't use the index.
     void apply() {
+        check_not_forked();
         index_.writer_.begin_apply();
         applying_ = true;
     }
 
+    // A step before apply() that may fail, but must not be cut in two by a fork either.
+    class Step {
+      public:
+        explicit Step(const Writing& writing) : writer_(writing.index_.writer_) {
+            writing.check_not_forked();
+            writer_.begin_apply();
+        }
+        ~Step() { writer_.end_apply(); }
+        Step(const Step&) = delete;
+        Step& operator=(const Step&) = delete;
+
+      private:
+        WriterMutex& writer_;
+    };
+
   private:
+    // In a child that a callback of this call forked, others may have changed the index since.
+    void check_not_forked() const {
+        if (fork_ != fork_generation()) throw forked_in_callback();
+    }
+
     const Index& index_;
+    const uint32_t fork_ = fork_generation();
     bool applying_ = false;
 };
 
