@@ -290,7 +290,11 @@ size_t Index::remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch
     if (slots.empty()) return 0;
     Directory& directory = store_->ids;
     Words live = directory.live_for_removal();
-    retired_.reserve(retired_.size() + 1);
+    reclaim(writing);  // here too, or removing one by one would pile them up
+    {
+        const Writing::Step step(writing);
+        make_room(retired_, 1);
+    }
     writing.apply();
     for (size_t begin = 0; begin < slots.size(); begin += kExclusiveSlots) {
         const Exclusive guard(lock_);
