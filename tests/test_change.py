@@ -370,6 +370,14 @@ def test_removing_one_by_one_takes_no_longer_the_more_are_gone():
     assert len(index) == 0
 
 
+def test_more_rows_than_an_index_holds_are_refused_before_their_ids_take_memory():
+    index = nb.Index(1, "l2")
+    rows = np.broadcast_to(np.zeros((1, 1), np.float32), (2**33, 1))
+    with pytest.raises(ValueError, match="at most 4294967295 rows"):
+        index.add(rows)
+    assert len(index) == 0
+
+
 @pytest.mark.parametrize("kind", FLOAT_KINDS, ids=str)
 def test_add_all_at_once_or_not_at_all_when_memory_runs_out(kind):
     index, rows = kind.filled(10, 8)

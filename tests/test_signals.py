@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import child
 import numpy as np
 import pytest
@@ -200,6 +202,33 @@ def test_a_change_from_inside_the_progress_of_a_search_leaves_true_answers(rng):
     hits = index.search(staying, 1, progress=inside)
     np.testing.assert_array_equal(hits.ids[:, 0], np.arange(1000))
     assert len(index) == 20_000
+
+
+@pytest.mark.parametrize("name", ["add", "update", "upsert"])
+def test_progress_knows_the_total_while_the_call_waits_for_another(name):
+    index, rows = L2.filled(100, 8)
+    entered, leave = threading.Event(), threading.Event()
+    totals = []
+
+    def hold(done, total):
+        entered.set()
+        leave.wait(30)
+
+    def note(done, total):
+        totals.append(total)
+        leave.set()
+
+    call = {
+        "add": lambda: index.add(rows[:3], progress=note),
+        "update": lambda: index.update([0, 1, 2], rows[:3], progress=note),
+        "upsert": lambda: index.upsert([0, 1, 2], rows[:3], progress=note),
+    }[name]
+    holder = threading.Thread(target=lambda: index.add(rows, progress=hold))
+    holder.start()
+    assert entered.wait(30)
+    call()
+    holder.join()
+    assert set(totals) == {3}
 
 
 def test_a_call_from_inside_progress_on_another_index_is_fine(rng):

@@ -68,7 +68,8 @@ size_t Directory::n_bytes() const {
            (all_live() ? 0 : words_for(n_slots_) * sizeof(uint64_t));
 }
 
-Directory::Growth Directory::prepare(size_t n_fresh, size_t n_reused, bool plain) const {
+Directory::Growth Directory::prepare(size_t n_fresh, size_t n_reused, bool plain,
+                                     Watch* watch) const {
     Growth growth;
     const size_t n_slots = n_slots_ + n_fresh;
     const size_t n_words = words_for(n_slots);
@@ -92,6 +93,7 @@ Directory::Growth Directory::prepare(size_t n_fresh, size_t n_reused, bool plain
         growth.table.assign(table_size_for(n_live_ + n_entries), kNoSlot);
         for (size_t slot = 0; slot < n_slots_; ++slot) {
             if (live(slot)) enter_into(growth.table.data(), growth.table.size(), slot, id_of(slot));
+            if (slot % kIdsAtOnce == 0 && watch != nullptr) watch->advance(0);
         }
     }
     return growth;

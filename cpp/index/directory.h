@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "base/column.h"
+#include "base/watch.h"
 
 namespace nearbit {
 
@@ -55,7 +56,7 @@ class Directory {
     };
     // For n_fresh rows in new slots at the end and n_reused in freed ones. plain: every new row's
     // id will equal its slot.
-    Growth prepare(size_t n_fresh, size_t n_reused, bool plain) const;
+    Growth prepare(size_t n_fresh, size_t n_reused, bool plain, Watch* watch) const;
     // Exclusive, both. make_room does what can still fail, and changes nothing that is seen.
     void make_room(const Growth& growth) { ids_.make_room(growth.id_chunks.size()); }
     void adopt(Growth growth);

@@ -18,6 +18,7 @@ using Exclusive = std::lock_guard<RwLock>;
 constexpr size_t kEncodeBytes = size_t(256) << 10;    // of input rows, in one task of an add
 constexpr size_t kExclusiveBytes = size_t(64) << 10;  // copied in one exclusive step: about 10 us
 constexpr size_t kExclusiveSlots = 2048;              // touched in one exclusive step
+constexpr size_t kIdsAtOnce = size_t(64) << 10;       // looked at between two looks at the watch
 
 // No two states of any index share a number: a filter that remembers one can't mistake an index for
 // another that lay at the same address before.
@@ -30,16 +31,21 @@ std::string id_text(int64_t id) {
     return "id " + std::to_string(id);
 }
 
-void check_ids(const std::vector<int64_t>& ids) {
+void check_ids(const std::vector<int64_t>& ids, Watch* watch) {
     for (size_t i = 0; i < ids.size(); ++i) {
         if (ids[i] < 0) {
             throw InvalidArgument("ids: expected ids from 0 up, got " + std::to_string(ids[i]) +
                                   " at position " + std::to_string(i));
         }
     }
-    if (std::is_sorted(ids.begin(), ids.end(), std::less_equal<>())) return;  // strictly ascending
+    const auto not_ascending = std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>());
+    if (not_ascending == ids.end()) return;
     std::vector<int64_t> sorted = ids;
-    std::sort(sorted.begin(), sorted.end());
+    size_t compared = 0;
+    std::sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) {
+        if (++compared % kIdsAtOnce == 0 && watch != nullptr) watch->advance(0);
+        return a < b;
+    });
     const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
     if (twice != sorted.end()) {
         throw InvalidArgument("ids: expected distinct ids, got " + std::to_string(*twice) +
@@ -54,18 +60,27 @@ Index::Index(std::shared_ptr<const Codec> codec)
 
 // ------------------------------------------------------------------------------------ checks
 
-void Index::check_rows(const Input& vectors, const std::vector<int64_t>& ids) const {
+void Index::check_rows(const Input& vectors, const std::vector<int64_t>& ids, Watch* watch) const {
     if (ids.size() != vectors.n) {
         throw InvalidArgument("ids: expected one for each of " + std::to_string(vectors.n) +
                               " rows, got " + std::to_string(ids.size()));
     }
-    check_ids(ids);
+    check_ids(ids, watch);
 }
 
-std::vector<uint32_t> Index::find_all(const std::vector<int64_t>& ids) const {
+void Index::check_room(const Input& vectors, size_t n) const {
+    if (n <= kMaxSlots) return;
+    throw InvalidArgument(std::string(vectors.argument) + ": expected at most " +
+                          std::to_string(kMaxSlots) + " rows in the index, got " +
+                          std::to_string(n));
+}
+
+std::vector<uint32_t> Index::find_all(const std::vector<int64_t>& ids, Watch* watch) const {
     std::vector<uint32_t> slots(ids.size());
-    std::transform(ids.begin(), ids.end(), slots.begin(),
-                   [&](int64_t id) { return store_->ids.find(id); });
+    for (size_t i = 0; i < ids.size(); ++i) {
+        slots[i] = store_->ids.find(ids[i]);
+        if (i % kIdsAtOnce == 0 && watch != nullptr) watch->advance(0);
+    }
     return slots;
 }
 
@@ -133,14 +148,10 @@ void Index::append(const Input& vectors, const size_t* which, const std::vector<
     std::sort(reused.begin(), reused.end());
     Directory& directory = store_->ids;
     const size_t first = directory.n_slots();
-    if (first + n_fresh > kMaxSlots) {
-        throw InvalidArgument(std::string(vectors.argument) + ": expected at most " +
-                              std::to_string(kMaxSlots) + " rows in the index, got " +
-                              std::to_string(first + n_fresh));
-    }
+    check_room(vectors, first + n_fresh);
     bool plain = n_reused == 0;
     for (size_t i = 0; plain && i < n; ++i) plain = ids[i] == int64_t(first + i);
-    Directory::Growth growth = directory.prepare(n_fresh, n_reused, plain);
+    Directory::Growth growth = directory.prepare(n_fresh, n_reused, plain, watch);
     std::vector<std::pair<size_t, uint64_t>> admitted;
     for (const uint32_t slot : reused) {
         if (admitted.empty() || admitted.back().first != slot / 64) {
@@ -206,19 +217,21 @@ void Index::append(const Input& vectors, const size_t* which, const std::vector<
 
 std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>* given,
                                 size_t threads, Watch* watch) {
-    Writing writing(*this, watch);
     if (watch != nullptr) watch->expect(vectors.n);
+    Writing writing(*this, watch);
     const Directory& directory = store_->ids;
     std::vector<int64_t> ids;
     if (given != nullptr) {
         ids = *given;
-        check_rows(vectors, ids);
-        for (const int64_t id : ids) {
-            if (directory.find(id) == kNoSlot) continue;
-            throw InvalidArgument("ids: expected new ids, got " + id_text(id) +
+        check_rows(vectors, ids, watch);
+        for (size_t i = 0; i < ids.size(); ++i) {
+            if (i % kIdsAtOnce == 0 && watch != nullptr) watch->advance(0);
+            if (directory.find(ids[i]) == kNoSlot) continue;
+            throw InvalidArgument("ids: expected new ids, got " + id_text(ids[i]) +
                                   " which the index holds (upsert replaces)");
         }
     } else {
+        check_room(vectors, vectors.n);  // before as many ids take memory
         const int64_t next = directory.next_id();
         if (next < 0 || uint64_t(INT64_MAX - next) < vectors.n) {
             throw InvalidArgument(
@@ -235,10 +248,10 @@ std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>
 
 void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
                    Watch* watch) {
-    Writing writing(*this, watch);
     if (watch != nullptr) watch->expect(vectors.n);
-    check_rows(vectors, ids);
-    const std::vector<uint32_t> slots = find_all(ids);
+    Writing writing(*this, watch);
+    check_rows(vectors, ids, watch);
+    const std::vector<uint32_t> slots = find_all(ids, watch);
     const auto missing = std::find(slots.begin(), slots.end(), kNoSlot);
     if (missing != slots.end()) {
         throw UnknownId("ids: " + id_text(ids[size_t(missing - slots.begin())]) +
@@ -252,10 +265,10 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
 
 void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
                    Watch* watch) {
-    Writing writing(*this, watch);
     if (watch != nullptr) watch->expect(vectors.n);
-    check_rows(vectors, ids);
-    const std::vector<uint32_t> found = find_all(ids);
+    Writing writing(*this, watch);
+    check_rows(vectors, ids, watch);
+    const std::vector<uint32_t> found = find_all(ids, watch);
     std::vector<size_t> old_rows, new_rows;
     std::vector<uint32_t> old_slots;
     std::vector<int64_t> new_ids;
@@ -277,8 +290,8 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
 
 size_t Index::remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch* watch) {
     Writing writing(*this, watch);
-    check_ids(ids);
-    std::vector<uint32_t> slots = find_all(ids);
+    check_ids(ids, watch);
+    std::vector<uint32_t> slots = find_all(ids, watch);
     if (!ignore_missing) {
         const auto missing = std::find(slots.begin(), slots.end(), kNoSlot);
         if (missing != slots.end()) {
@@ -330,7 +343,7 @@ std::unique_ptr<Index::Store> Index::compacted(Watch* watch) const {
     auto made = std::make_unique<Store>(codec_);
     made->rows.adopt(made->rows.room_for(n));
     const bool plain = ids.densely_identity();
-    made->ids.adopt(made->ids.prepare(n, 0, plain));
+    made->ids.adopt(made->ids.prepare(n, 0, plain, watch));
     size_t to = 0;
     for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
         if (!ids.live(slot)) continue;

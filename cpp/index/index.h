@@ -96,9 +96,10 @@ class Index {
     Snapshot snapshot() const;
     std::shared_ptr<const Admit> admit(const Snapshot& snapshot, const Filter* filter) const;
 
-    void check_rows(const Input& vectors, const std::vector<int64_t>& ids) const;
+    void check_rows(const Input& vectors, const std::vector<int64_t>& ids, Watch* watch) const;
+    void check_room(const Input& vectors, size_t n) const;  // for n slots in all
     // Slots of ids, which must be distinct; kNoSlot for those that aren't there.
-    std::vector<uint32_t> find_all(const std::vector<int64_t>& ids) const;
+    std::vector<uint32_t> find_all(const std::vector<int64_t>& ids, Watch* watch) const;
     // Encodes rows which (null: 0 .. n - 1) of vectors aside.
     Staged stage(const Input& vectors, const size_t* which, size_t n, size_t threads,
                  Watch* watch) const;
