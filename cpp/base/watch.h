@@ -12,7 +12,8 @@ namespace nearbit {
 struct Cancelled {};
 
 // One for each long call, made on the thread that calls. Whoever works for the call says so by
-// advance() between bounded pieces of work (a few milliseconds at most) while it holds no lock.
+// advance() between bounded pieces of work (a few milliseconds at most) while it holds no lock but
+// a changing or saving call's WriterMutex.
 class Watch {
   public:
     Watch() : caller_(std::this_thread::get_id()), polled_(Clock::now()) {}
