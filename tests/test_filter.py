@@ -217,3 +217,17 @@ def test_a_filter_over_removed_rows_and_reused_places(rng):
     queries = COSINE.rows(20, 16, rng)
     hits = index.search(queries, 10, filter=allowed)
     assert_hits(hits, COSINE, queries, all_rows, all_ids, allowed=allowed)
+
+
+def test_a_list_that_changes_while_it_is_read_is_taken_as_it_was(rng):
+    index, rows = L2.filled(50, 8)
+
+    class Clearing:
+        def __array__(self, dtype=None, copy=None):
+            filters.clear()
+            return np.array([1])
+
+    filters = [[2], Clearing(), *([[3]] * 198)]
+    queries = np.repeat(rows[:1], 200, axis=0)
+    found = index.search(queries, 1, filter=filters, threads=1)
+    assert found.ids[:, 0].tolist() == [2, 1, *([3] * 198)]

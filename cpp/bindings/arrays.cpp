@@ -269,8 +269,11 @@ Filters filters_from(py::handle object, size_t n_queries) {
         filters.of_query.push_back(filter.get());
     };
     bool one_for_each = false;
+    py::tuple items;  // a list of one's own: what its items run may change the caller's
     if (is_list(object)) {
-        for (const py::handle item : object) {
+        items = py::reinterpret_steal<py::tuple>(PySequence_Tuple(object.ptr()));
+        if (!items) throw py::error_already_set();
+        for (const py::handle item : items) {
             one_for_each = one_for_each || item.is_none() || py::isinstance<Filter>(item) ||
                            is_list(item) ||
                            (py::isinstance<py::array>(item) &&
@@ -282,11 +285,11 @@ Filters filters_from(py::handle object, size_t n_queries) {
         filters.of_query.resize(n_queries, filters.of_query[0]);
         return filters;
     }
-    if (size_t(py::len(object)) != n_queries) {
+    if (items.size() != n_queries) {
         throw py::value_error("filter: expected one for each of " + std::to_string(n_queries) +
-                              " queries, got " + std::to_string(py::len(object)));
+                              " queries, got " + std::to_string(items.size()));
     }
-    for (const py::handle item : object) add(item);
+    for (const py::handle item : items) add(item);
     return filters;
 }
 
