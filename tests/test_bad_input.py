@@ -622,3 +622,32 @@ def test_a_fault_inside_a_batch_names_its_row(state):
     for call in (state.floats.add, state.floats.search):
         with unchanged(state.floats), pytest.raises(ValueError, match="777"):
             call(many)
+
+
+def test_what_is_shown_of_a_value_is_text_whatever_the_value_is(state):
+    class Unprintable:
+        def __repr__(self):
+            raise RuntimeError
+
+    class Surrogate:
+        def __repr__(self):
+            return "\ud800" * 3
+
+    for k, said in (
+        ("雪" * 90, "雪" * 56 + r"\.\.\. \(str\)"),
+        (Unprintable(), "Unprintable"),
+        (Surrogate(), r"\\ud800"),
+        (10**5000, r"no repr \(int\)"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^k: expected .*{said}"):
+            state.floats.search(rows(), k)
+
+
+def test_numbers_beyond_what_c_holds_get_the_error_that_names_them(state):
+    for row in ([2**64 - 1, 2**63] * 8, [2**63] * 16, [2**63 - 1] * 16):
+        with unchanged(state.bits), pytest.raises(ValueError, match="^vectors: expected bytes"):
+            state.bits.add([row])
+    for radius in (10**400, -(10**400), 10**5000):
+        for search in (state.floats.search, state.floats.range_search):
+            with pytest.raises(ValueError, match="^radius: expected a number that a float64"):
+                search(rows(), radius=radius)

@@ -13,8 +13,16 @@ py::object numpy() {
     return py::module_::import("numpy");
 }
 
+// UTF-8 of any str, also of one with lone surrogates.
+std::string utf8(const py::str& text) {
+    const auto bytes = py::reinterpret_steal<py::bytes>(
+        PyUnicode_AsEncodedString(text.ptr(), "utf-8", "backslashreplace"));
+    if (!bytes) throw py::error_already_set();
+    return bytes;
+}
+
 std::string text_of(py::handle object) {
-    return py::str(object).cast<std::string>();
+    return utf8(py::str(object));
 }
 
 std::string dtype_name(const py::array& array) {
@@ -68,8 +76,8 @@ py::array floats_from(py::array array, py::handle object, const char* argument) 
 py::array bytes_from(py::array array, py::handle object, const char* argument) {
     const char kind = array.dtype().kind();
     if ((kind == 'i' || kind == 'u') && is_list(object)) {
-        if (array.size() != 0 && (array.attr("min")().cast<int64_t>() < 0 ||
-                                  array.attr("max")().cast<int64_t>() > 255)) {
+        if (array.size() != 0 && (array.attr("min")() < py::int_(0) ||
+                                  array.attr("max")() > py::int_(255))) {
             throw py::value_error(std::string(argument) + ": expected bytes from 0 to 255, got " +
                                   text_of(array.attr("min")()) + " to " +
                                   text_of(array.attr("max")()));
@@ -108,8 +116,15 @@ std::vector<int64_t> id_values(const py::array& array, const char* argument) {
 }  // namespace
 
 std::string shown(py::handle object) {
-    std::string text = py::repr(object).cast<std::string>();
-    if (text.size() > 60) text = text.substr(0, 57) + "...";
+    std::string text;
+    try {
+        const py::str whole = py::repr(object);
+        const bool fits = py::len(whole) <= 60;
+        text = fits ? utf8(whole) : utf8(py::str(whole[py::slice(0, 57, 1)])) + "...";
+    } catch (py::error_already_set& error) {  // such as an integer of more than 4300 digits
+        if (!error.matches(PyExc_Exception)) throw;
+        text = "what has no repr";
+    }
     return text + " (" + type_name(object) + ")";
 }
 
@@ -321,7 +336,12 @@ std::vector<float> radii_from(py::handle object, size_t n_queries) {
     if (PyNumber_Check(object.ptr()) && !is_bool(object) && !PyComplex_Check(object.ptr()) &&
         !py::isinstance<py::array>(object)) {
         const double radius = PyFloat_AsDouble(object.ptr());
-        if (radius == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+        if (radius == -1 && PyErr_Occurred() != nullptr) {
+            if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
+            PyErr_Clear();
+            throw py::value_error("radius: expected a number that a float64 can hold, got " +
+                                  shown(object));
+        }
         if (std::isnan(radius)) throw py::value_error("radius: expected a number, got nan");
         radii.assign(n_queries, float(radius));
         return radii;
