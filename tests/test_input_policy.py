@@ -220,3 +220,37 @@ def test_distances_of_found_rows_are_arrays_of_ones_own(rng):
     hits.distances[:] = 0
     hits.ids[:] = 7
     assert index.search(rows, 1).ids[:, 0].tolist() == list(range(20))
+
+
+class ArrayLike:
+    """As a Series or a tensor: an array of its own kind, which also passes for a number."""
+
+    def __init__(self, values):
+        self.values = np.array(values)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, i):
+        return self.values[i]
+
+    def __float__(self):
+        raise TypeError("only one item can be converted")
+
+    __index__ = __int__ = __float__
+
+
+def test_what_makes_an_array_of_itself_is_an_array_wherever_one_may_come(rng):
+    index, rows = L2.filled(30, 6)
+    radii = [1.0, 50.0, 3.5]
+    expected = answer(index.search(rows[:3], 5, radius=radii, filter=[1, 2, 7]))
+    found = index.search(
+        ArrayLike(rows[:3]), 5, radius=ArrayLike(radii), filter=ArrayLike([1, 2, 7])
+    )
+    assert answer(found) == expected
+    np.testing.assert_array_equal(index.get(ArrayLike([4, 2])), index.get([4, 2]))
+    assert index.get(np.int64(4)).shape == (6,)
+    assert index.remove(ArrayLike([4, 2])) == 2

@@ -51,6 +51,11 @@ bool is_bool(py::handle object) {
     return PyBool_Check(object.ptr()) || type == "numpy.bool" || type == "numpy.bool_";
 }
 
+// What makes an array of itself may have __index__ and __float__ as well, for when it has one item.
+bool is_array_like(py::handle object) {
+    return py::isinstance<py::array>(object) || py::hasattr(object, "__array__");
+}
+
 Input::Type float_type(size_t item_bytes) {
     return item_bytes == 2   ? Input::Type::kFloat16
            : item_bytes == 4 ? Input::Type::kFloat32
@@ -76,8 +81,8 @@ py::array floats_from(py::array array, py::handle object, const char* argument) 
 py::array bytes_from(py::array array, py::handle object, const char* argument) {
     const char kind = array.dtype().kind();
     if ((kind == 'i' || kind == 'u') && is_list(object)) {
-        if (array.size() != 0 && (array.attr("min")() < py::int_(0) ||
-                                  array.attr("max")() > py::int_(255))) {
+        if (array.size() != 0 &&
+            (array.attr("min")() < py::int_(0) || array.attr("max")() > py::int_(255))) {
             throw py::value_error(std::string(argument) + ": expected bytes from 0 to 255, got " +
                                   text_of(array.attr("min")()) + " to " +
                                   text_of(array.attr("max")()));
@@ -215,7 +220,7 @@ static int64_t id_from(py::handle object, const char* argument) {
 Ids ids_from(py::handle object, const char* argument) {
     const std::string wanted = std::string(argument) + ": expected integers, got ";
     if (is_bool(object)) throw py::type_error(wanted + shown(object));
-    if (!py::isinstance<py::array>(object) && PyIndex_Check(object.ptr())) {
+    if (PyIndex_Check(object.ptr()) && !is_array_like(object)) {
         return {{id_from(object, argument)}, true};
     }
     const py::array array = any_array(object, argument);
@@ -238,8 +243,8 @@ Ids ids_from(py::handle object, const char* argument) {
 std::shared_ptr<Filter> filter_from(py::handle object, const char* argument) {
     const std::string wanted =
         std::string(argument) + ": expected ids (integers) or a bool array indexed by id, got ";
-    if (is_bool(object) || PyIndex_Check(object.ptr())) {
-        if (!py::isinstance<py::array>(object)) throw py::type_error(wanted + shown(object));
+    if (is_bool(object) || (PyIndex_Check(object.ptr()) && !is_array_like(object))) {
+        throw py::type_error(wanted + shown(object));
     }
     const py::array array = any_array(object, argument);
     const char kind = array.dtype().kind();
@@ -333,8 +338,9 @@ size_t threads_from(py::handle object) {
 std::vector<float> radii_from(py::handle object, size_t n_queries) {
     std::vector<float> radii;
     if (object.is_none()) return radii;
-    if (PyNumber_Check(object.ptr()) && !is_bool(object) && !PyComplex_Check(object.ptr()) &&
-        !py::isinstance<py::array>(object)) {
+    const bool plain_float = PyFloat_CheckExact(object.ptr());
+    if (plain_float || (PyNumber_Check(object.ptr()) && !is_bool(object) &&
+                        !PyComplex_Check(object.ptr()) && !is_array_like(object))) {
         const double radius = PyFloat_AsDouble(object.ptr());
         if (radius == -1 && PyErr_Occurred() != nullptr) {
             if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
