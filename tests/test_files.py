@@ -517,3 +517,27 @@ def test_the_definitions_survive_a_file(demo, tmp_path):
         back = nb.load(tmp_path / "definitions", mmap=mmap)
         hits = back.search(demo.queries[:50], 10)
         assert_hits(hits, COSINE, demo.queries[:50], demo.vectors)
+
+
+@pytest.mark.parametrize("start", ["nothing", "header"])
+def test_a_huge_foreign_file_is_refused_by_its_ends(start, tmp_path):
+    """A sparse file of more bytes than the child may have."""
+    path = tmp_path / "foreign"
+    path.write_bytes(L2.new(8).to_bytes()[:64] if start == "header" else b"")
+    os.truncate(path, 6 << 30)
+    said = child.output(
+        child.LIMIT
+        + """
+import sys, nearbit as nb
+for mmap in (False, True):
+    try:
+        nb.load(sys.argv[1], mmap=mmap)
+    except nb.CorruptIndexError as error:
+        print(error)
+    except MemoryError:
+        assert mmap  # more than the address space has left
+        print("first 8 bytes, trailer")
+""",
+        path,
+    )
+    assert said.count("trailer" if start == "header" else "first 8 bytes") == 2

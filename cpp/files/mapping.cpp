@@ -10,6 +10,22 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{4} << 20;  // between two polls
 
+// The file's bytes from `offset` on, in pieces that may not all have come when `poll` throws.
+void read_all(const InputFile& file, const std::string& path, size_t offset,
+              std::span<std::byte> to, const std::function<void()>& poll) {
+    for (size_t done = 0; done < to.size();) {
+        if (poll) poll();
+        const size_t got =
+            file.read(offset + done, to.data() + done, std::min(kPieceBytes, to.size() - done));
+        if (got == 0) {
+            throw CorruptFile(path + ": expected " + std::to_string(file.n_bytes()) +
+                              " bytes, got " + std::to_string(offset + done) +
+                              ": cut off while it was read");
+        }
+        done += got;
+    }
+}
+
 }  // namespace
 
 std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
@@ -20,22 +36,20 @@ std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
     return mapping;
 }
 
-std::shared_ptr<Mapping> Mapping::read(const std::string& path, const std::function<void()>& poll) {
+std::shared_ptr<Mapping> Mapping::read(const std::string& path, const std::function<void()>& poll,
+                                       const Check& check) {
     const InputFile file(path);
+    if (check) {
+        std::byte ends[2][kEndBytes];
+        const size_t n = std::min(kEndBytes, file.n_bytes());
+        read_all(file, path, 0, {ends[0], n}, {});
+        read_all(file, path, file.n_bytes() - n, {ends[1], n}, {});
+        check({ends[0], n}, {ends[1], n}, file.n_bytes());
+    }
     const std::shared_ptr<Mapping> mapping(new Mapping(Kind::kMemory));
     if (file.n_bytes() > 0) mapping->data_ = allocate_pages(file.n_bytes());
     mapping->n_bytes_ = file.n_bytes();
-    for (size_t done = 0; done < file.n_bytes();) {
-        if (poll) poll();
-        const size_t got =
-            file.read(mapping->data_ + done, std::min(kPieceBytes, file.n_bytes() - done));
-        if (got == 0) {
-            throw CorruptFile(path + ": expected " + std::to_string(file.n_bytes()) +
-                              " bytes, got " + std::to_string(done) +
-                              ": cut off while it was read");
-        }
-        done += got;
-    }
+    read_all(file, path, 0, {mapping->data_, file.n_bytes()}, poll);
     return mapping;
 }
 

@@ -16,9 +16,14 @@ class Mapping {
     static std::shared_ptr<Mapping> open(const std::string& path);
 
     // Reads the whole file: nothing that happens to it later shows. `poll` is called every few MiB
-    // and may throw.
+    // and may throw. So may `check`, which sees the first and the last bytes (kEndBytes of each, or
+    // all of a shorter file) and the length, before there is memory for the rest.
+    using Check = std::function<void(std::span<const std::byte> first,
+                                     std::span<const std::byte> last, size_t n_bytes)>;
+    static constexpr size_t kEndBytes = 64;
     static std::shared_ptr<Mapping> read(const std::string& path,
-                                         const std::function<void()>& poll = {});
+                                         const std::function<void()>& poll = {},
+                                         const Check& check = {});
 
     ~Mapping();
     Mapping(const Mapping&) = delete;

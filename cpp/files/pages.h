@@ -16,8 +16,8 @@ class InputFile {
 
     size_t n_bytes() const { return n_bytes_; }  // when it was opened
 
-    // Some of the bytes that follow, at least one; 0 at the end.
-    size_t read(std::byte* data, size_t n_bytes) const;
+    // Some of the bytes from `offset` on, at least one; 0 at the end.
+    size_t read(size_t offset, std::byte* data, size_t n_bytes) const;
 
     // The whole of it, which isn't empty, read-only and shared.
     std::byte* map() const;

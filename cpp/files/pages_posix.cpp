@@ -42,10 +42,10 @@ InputFile::~InputFile() {
     ::close(static_cast<int>(handle_));
 }
 
-size_t InputFile::read(std::byte* data, size_t n_bytes) const {
+size_t InputFile::read(size_t offset, std::byte* data, size_t n_bytes) const {
     ssize_t got;
     do {
-        got = ::read(static_cast<int>(handle_), data, n_bytes);
+        got = ::pread(static_cast<int>(handle_), data, n_bytes, static_cast<off_t>(offset));
     } while (got < 0 && errno == EINTR);
     if (got < 0) throw_io_error(errno, path_, "read");
     return static_cast<size_t>(got);

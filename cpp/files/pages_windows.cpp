@@ -61,10 +61,14 @@ InputFile::~InputFile() {
     ::CloseHandle(as_handle(handle_));
 }
 
-size_t InputFile::read(std::byte* data, size_t n_bytes) const {
+size_t InputFile::read(size_t offset, std::byte* data, size_t n_bytes) const {
     DWORD got = 0;
+    OVERLAPPED from{};
+    from.Offset = static_cast<DWORD>(offset);
+    from.OffsetHigh = static_cast<DWORD>(uint64_t{offset} >> 32);
     const auto piece = static_cast<DWORD>(std::min(n_bytes, size_t{1} << 30));
-    if (!::ReadFile(as_handle(handle_), data, piece, &got, nullptr)) {
+    if (!::ReadFile(as_handle(handle_), data, piece, &got, &from)) {
+        if (::GetLastError() == ERROR_HANDLE_EOF) return 0;
         throw_last_error(path_, "read");
     }
     return got;

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kPieceBytes = size_t{4} << 20;  // between two polls
 
 template <class T>
-T load(std::span<const std::byte> bytes, size_t offset) {
+T load(std::span<const std::byte> bytes, size_t offset = 0) {
     T value;
     std::memcpy(&value, bytes.data() + offset, sizeof value);
     return value;
@@ -25,6 +25,10 @@ std::string hex(uint32_t value) {
     return digits;
 }
 
+[[noreturn]] void refuse_source(const std::string& source, const std::string& text) {
+    throw CorruptFile(source + ": " + text);
+}
+
 std::string expected_got(uint64_t expected, uint64_t got) {
     return "expected " + std::to_string(expected) + ", got " + std::to_string(got);
 }
@@ -34,54 +38,60 @@ std::string expected_got(uint64_t expected, uint64_t got) {
 ContainerReader::ContainerReader(std::span<const std::byte> bytes, std::string source,
                                  std::span<const std::string_view> known)
     : bytes_(bytes), source_(std::move(source)) {
-    read_header();
+    const size_t end_bytes = std::min(kEndBytes, bytes.size());
+    check_ends(bytes.first(end_bytes), bytes.last(end_bytes), bytes.size(), source_);
+    text(load<FileHeader>(bytes_).isa, offsetof(FileHeader, isa), "header: isa");
     read_table(known);
 }
 
-void ContainerReader::read_header() {
-    if (bytes_.size() < sizeof kMagic || std::memcmp(bytes_.data(), kMagic, sizeof kMagic) != 0) {
+void ContainerReader::check_ends(std::span<const std::byte> first, std::span<const std::byte> last,
+                                 uint64_t n_bytes, const std::string& source) {
+    const auto refuse = [&](const std::string& text) { refuse_source(source, text); };
+    if (first.size() < sizeof kMagic || std::memcmp(first.data(), kMagic, sizeof kMagic) != 0) {
         refuse("expected a nearbit index, got something else: its first 8 bytes differ");
     }
-    if (bytes_.size() < sizeof(FileHeader) + sizeof(FileTrailer)) {
+    if (n_bytes < sizeof(FileHeader) + sizeof(FileTrailer)) {
         refuse("expected at least " + std::to_string(sizeof(FileHeader) + sizeof(FileTrailer)) +
-               " bytes, got " + std::to_string(bytes_.size()) + ": the end is missing");
+               " bytes, got " + std::to_string(n_bytes) + ": the end is missing");
     }
-    const auto header = load<FileHeader>(bytes_, 0);
+    const auto header = load<FileHeader>(first);
     if (header.byte_order != kByteOrder) refuse("expected little-endian numbers, got others");
     // Before the checksum, whose place another version may have moved.
     if (header.version != kFormatVersion) {
         refuse("expected format version " + std::to_string(kFormatVersion) +
                ", the one that this build reads, got " + std::to_string(header.version));
     }
-    const uint32_t checksum = crc32c(bytes_.data(), offsetof(FileHeader, checksum));
+    const uint32_t checksum = crc32c(&header, offsetof(FileHeader, checksum));
     if (checksum != header.checksum) {
         refuse("header: expected checksum " + hex(header.checksum) + ", got " + hex(checksum));
     }
-    isa_ = text(header.isa, offsetof(FileHeader, isa), "header: isa");
-}
-
-void ContainerReader::read_table(std::span<const std::string_view> known) {
-    const size_t trailer_offset = bytes_.size() - sizeof(FileTrailer);
-    const auto trailer = load<FileTrailer>(bytes_, trailer_offset);
+    const auto trailer = load<FileTrailer>(last.last(sizeof(FileTrailer)));
     if (crc32c(&trailer, offsetof(FileTrailer, checksum)) != trailer.checksum) {
         refuse("expected a trailer in the last " + std::to_string(sizeof trailer) +
                " bytes, got others: damaged, cut off, or with bytes added");
     }
-    if (trailer.file_bytes != bytes_.size()) {
-        refuse("length in bytes: " + expected_got(trailer.file_bytes, bytes_.size()));
+    if (trailer.file_bytes != n_bytes) {
+        refuse("length in bytes: " + expected_got(trailer.file_bytes, n_bytes));
     }
     if (trailer.n_sections > kMaxSections) {
         refuse("expected at most " + std::to_string(kMaxSections) + " sections, got " +
                std::to_string(trailer.n_sections));
     }
-    const size_t table_bytes = trailer.n_sections * sizeof(TableEntry);
+    const uint64_t trailer_offset = n_bytes - sizeof(FileTrailer);
+    const uint64_t table_bytes = trailer.n_sections * sizeof(TableEntry);
     if (table_bytes > trailer_offset - sizeof(FileHeader) ||
         trailer.table_offset != trailer_offset - table_bytes) {
         refuse("expected a table of " + std::to_string(trailer.n_sections) +
                " sections right before the trailer, got one at " +
                std::to_string(trailer.table_offset));
     }
-    table_offset_ = trailer_offset - table_bytes;
+}
+
+void ContainerReader::read_table(std::span<const std::string_view> known) {
+    const size_t trailer_offset = bytes_.size() - sizeof(FileTrailer);
+    const auto trailer = load<FileTrailer>(bytes_, trailer_offset);
+    table_offset_ = static_cast<size_t>(trailer.table_offset);
+    const size_t table_bytes = trailer_offset - table_offset_;
     const uint32_t checksum = crc32c(bytes_.data() + table_offset_, table_bytes);
     if (checksum != trailer.table_checksum) {
         refuse("table: expected checksum " + hex(trailer.table_checksum) + ", got " +
@@ -135,7 +145,7 @@ std::string_view ContainerReader::text(const char (&field)[16], size_t offset,
 }
 
 void ContainerReader::refuse(const std::string& text) const {
-    throw CorruptFile(source_ + ": " + text);
+    refuse_source(source_, text);
 }
 
 void ContainerReader::refuse_section(std::string_view name, const std::string& text) const {

@@ -22,7 +22,12 @@ class ContainerReader {
     ContainerReader(std::span<const std::byte> bytes, std::string source,
                     std::span<const std::string_view> known);
 
-    std::string_view isa() const { return isa_; }
+    // The part of this that needs no more than the first and the last kEndBytes (all, if there are
+    // fewer) of n_bytes: a look at a file before the rest of it is read.
+    static void check_ends(std::span<const std::byte> first, std::span<const std::byte> last,
+                           uint64_t n_bytes, const std::string& source);
+    static constexpr size_t kEndBytes = 64;
+
     bool has(std::string_view name) const { return find(name) != nullptr; }
     std::span<const std::byte> section(std::string_view name) const;
     Cursor cursor(std::string_view name) const { return Cursor(section(name), where(name)); }
@@ -44,7 +49,6 @@ class ContainerReader {
 
     [[noreturn]] void refuse(const std::string& text) const;
     [[noreturn]] void refuse_section(std::string_view name, const std::string& text) const;
-    void read_header();
     void read_table(std::span<const std::string_view> known);
     std::string_view text(const char (&field)[16], size_t offset, const char* what) const;
     const Section* find(std::string_view name) const;
@@ -54,7 +58,6 @@ class ContainerReader {
 
     std::span<const std::byte> bytes_;
     std::string source_;
-    std::string_view isa_;
     size_t table_offset_ = 0;
     std::vector<Section> sections_;
 };

@@ -100,8 +100,11 @@ void Index::save(const std::string& path, Watch* watch) const {
 }
 
 std::unique_ptr<Index> Index::load(const std::string& path, bool map, bool verify, Watch* watch) {
+    const auto check = [&](auto first, auto last, size_t n_bytes) {
+        ContainerReader::check_ends(first, last, n_bytes, path);
+    };
     std::shared_ptr<Mapping> mapping =
-        map ? Mapping::open(path) : Mapping::read(path, poller(watch));
+        map ? Mapping::open(path) : Mapping::read(path, poller(watch), check);
     const std::span<const std::byte> bytes = mapping->bytes();
     return open(std::move(mapping), bytes, path, map, verify, watch);
 }

@@ -132,7 +132,6 @@ TEST(Container, gives_back_what_was_written_in_pieces) {
 
     const ContainerReader found = reader(output.bytes);
     found.verify_all();
-    EXPECT_EQ(found.isa(), "scalar");
     EXPECT_TRUE(found.has("settings"));
     EXPECT_FALSE(found.has("ids"));
     EXPECT_EQ(as_text(found.section("settings")), "");
