@@ -645,9 +645,9 @@ def test_what_is_shown_of_a_value_is_text_whatever_the_value_is(state):
 
 def test_numbers_beyond_what_c_holds_get_the_error_that_names_them(state):
     for row in ([2**64 - 1, 2**63] * 8, [2**63] * 16, [2**63 - 1] * 16):
-        with unchanged(state.bits), pytest.raises(ValueError, match="^vectors: expected bytes"):
+        with unchanged(state.bits), pytest.raises(ValueError, match=r"^vectors: expected bytes"):
             state.bits.add([row])
     for radius in (10**400, -(10**400), 10**5000):
         for search in (state.floats.search, state.floats.range_search):
-            with pytest.raises(ValueError, match="^radius: expected a number that a float64"):
+            with pytest.raises(ValueError, match=r"^radius: expected a number that a float64"):
                 search(rows(), radius=radius)

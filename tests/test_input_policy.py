@@ -238,7 +238,7 @@ class ArrayLike:
         return self.values[i]
 
     def __float__(self):
-        raise TypeError("only one item can be converted")
+        raise TypeError
 
     __index__ = __int__ = __float__
 

@@ -254,3 +254,41 @@ def test_progress_changes_no_answer(rng):
         for threads in (1, 2):
             hits = index.search(queries, 7, threads=threads, progress=lambda done, total: None)
             assert answer(hits) == plain
+
+
+# ------------------------------------------------------------------------------------ costly units
+
+
+def test_ctrl_c_ends_a_search_among_very_long_rows_soon():
+    """However much one row with many queries costs, as for the calls above."""
+    took = float(
+        child.output(
+            """
+            import os, signal, sys, threading, time
+            import numpy as np, nearbit as nb
+
+            index = nb.Index(2**20, codec="bits")
+            rows = np.random.default_rng(0).integers(0, 256, (512, 2**17), dtype=np.uint8)
+            index.add(rows)
+            index.add(rows)
+            latencies = []
+            for _ in range(3):
+                sent = []
+                def send():
+                    time.sleep(0.15)
+                    sent.append(time.perf_counter())
+                    os.kill(os.getpid(), signal.SIGINT)
+                thread = threading.Thread(target=send)
+                try:
+                    thread.start()
+                    index.search(rows, 10, threads=1)
+                    sys.exit("the call went on to its end")
+                except KeyboardInterrupt:
+                    latencies.append(time.perf_counter() - sent[0])
+                thread.join()
+            print(min(latencies))
+            """
+        )
+    )
+    print(f"KeyboardInterrupt {1000 * took:.0f} ms after the signal")
+    assert took < 0.3

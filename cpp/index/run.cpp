@@ -10,6 +10,7 @@ namespace nearbit {
 namespace {
 
 constexpr size_t kMostQueriesTogether = 512;
+constexpr size_t kMostQueryBytes = size_t(4) << 20;  // of their codes: a unit has 64 rows at least
 constexpr size_t kMostCollectorBytes = size_t(64) << 20;  // of the queries that go together
 constexpr double kUnitNs = 1e6;          // a unit holds the index's lock, so a writer waits for it
 constexpr double kWorthAThreadNs = 1e5;  // waking a thread costs 5 to 20 microseconds
@@ -65,7 +66,9 @@ class Run {
         size_t most = std::min((n + threads_ - 1) / threads_, kMostQueriesTogether);
         if (n < 8 * threads_) most = std::min(n, kMostQueriesTogether);  // better together
         const size_t k = std::min(request_.k, n_rows_);
-        most = std::clamp<size_t>(kMostCollectorBytes / (2 * (k + 1) * sizeof(Hit)), 1, most);
+        most = std::clamp<size_t>(std::min(kMostCollectorBytes / (2 * (k + 1) * sizeof(Hit)),
+                                           kMostQueryBytes / codec_.code_bytes()),
+                                  1, most);
         for (size_t first = 0, end; first < n; first = end) {
             const Filter* filter = filter_of(first);
             for (end = first + 1; end < n && end - first < most && filter_of(end) == filter;) ++end;
@@ -100,7 +103,7 @@ class Run {
         std::vector<Collector*> pointers;
         for (Best& best : collectors) pointers.push_back(&best);
         const double unit = kUnitNs / row_ns(double(codec_.code_bytes()), group.n);
-        const size_t unit_rows = (size_t(std::min(unit, 1e9)) / 256 + 1) * 256;
+        const size_t unit_rows = unit < 64 ? 64 : (size_t(std::min(unit, 1e9)) / 256 + 1) * 256;
         const size_t end = std::min(n_rows_, (part + 1) * part_rows_);
         Memory scratch;
         for (size_t at = part * part_rows_; at < end; at += unit_rows) {
