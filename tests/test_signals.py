@@ -292,3 +292,38 @@ def test_ctrl_c_ends_a_search_among_very_long_rows_soon():
     )
     print(f"KeyboardInterrupt {1000 * took:.0f} ms after the signal")
     assert took < 0.3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_search_is_watched_while_it_looks_up_what_its_filter_admits(threads, rng):
+    index, rows = L2.filled(20_000, 64)
+    seen = []
+    mask = np.ones(20_000_000, dtype=bool)
+    index.search(
+        rows[:100], 3, filter=mask, threads=threads, progress=lambda done, _: seen.append(done)
+    )
+    assert seen.count(0) > 1
+
+
+def test_other_threads_run_while_a_filter_of_many_ids_is_prepared(rng):
+    said = child.output(
+        """
+        import threading, time
+        import numpy as np, nearbit as nb
+
+        ids = np.random.default_rng(0).permutation(4_000_000)
+        ticks, over = [], threading.Event()
+        def tick():
+            while not over.wait(0.001):
+                ticks.append(time.perf_counter())
+        thread = threading.Thread(target=tick)
+        thread.start()
+        begin = time.perf_counter()
+        assert len(nb.Index(8).filter(ids)) == 4_000_000
+        end = time.perf_counter()
+        over.set()
+        thread.join()
+        print(max(np.diff([begin, *(t for t in ticks if begin < t < end), end])) / (end - begin))
+        """
+    )
+    assert float(said) < 0.5

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "bindings/calls.h"
 
 namespace nearbit {
 namespace {
@@ -273,6 +274,9 @@ std::shared_ptr<Filter> filter_from(py::handle object, const char* argument) {
                                   std::to_string(id));
         }
     }
+    // Sorting many takes seconds; for few, to give up Python's lock may cost more than it brings.
+    std::optional<WithoutGil> released;
+    if (ids.size() > 65536) released.emplace();
     return std::make_shared<Filter>(std::move(ids));
 }
 

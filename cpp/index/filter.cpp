@@ -5,7 +5,7 @@
 namespace nearbit {
 
 Filter::Filter(std::vector<int64_t> ids) : ids_(std::move(ids)) {
-    std::sort(ids_.begin(), ids_.end());
+    if (!std::is_sorted(ids_.begin(), ids_.end())) std::sort(ids_.begin(), ids_.end());
     ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());
 }
 

@@ -94,7 +94,8 @@ class Index {
     class Searching;
 
     Snapshot snapshot() const;
-    std::shared_ptr<const Admit> admit(const Snapshot& snapshot, const Filter* filter) const;
+    std::shared_ptr<const Admit> admit(const Snapshot& snapshot, const Filter* filter,
+                                       Watch* watch) const;
 
     void check_rows(const Input& vectors, const std::vector<int64_t>& ids, Watch* watch) const;
     void check_room(const Input& vectors, size_t n) const;  // for n slots in all

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 
 #include "base/threads.h"
 
@@ -25,7 +24,6 @@ double row_ns(double row_bytes, size_t n_queries) {
 struct Group {
     size_t first, n;
     const Filter* filter;
-    std::once_flag once;
     std::unique_ptr<Scorer> scorer;
     std::shared_ptr<const Admit> admit;
     std::vector<std::vector<Best>> parts;
@@ -56,6 +54,11 @@ class Run {
     void go() {
         Watch* const watch = request_.watch;
         if (watch != nullptr) watch->expect(n_rows_ * request_.queries.n);
+        // First, so that the calling thread waits for no other's work without polling.
+        if (n_parts_ > 1) {
+            parallel_for(groups_.size(), threads_, watch,
+                         [&](size_t group) { prepare(*groups_[group]); });
+        }
         parallel_for(groups_.size() * n_parts_, threads_, watch,
                      [&](size_t task) { search(*groups_[task / n_parts_], task % n_parts_); });
     }
@@ -92,7 +95,7 @@ class Run {
     }
 
     void search(Group& group, size_t part) {
-        std::call_once(group.once, [&] { prepare(group); });
+        if (n_parts_ == 1) prepare(group);
         std::vector<Best>& collectors = group.parts[part];
         collectors.reserve(group.n);
         for (size_t i = 0; i < group.n; ++i) {

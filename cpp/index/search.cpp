@@ -27,7 +27,8 @@ Index::Snapshot Index::snapshot() const {
 }
 
 // The slots that a filter admits, of those that were live when the call began.
-std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter* filter) const {
+std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter* filter,
+                                          Watch* watch) const {
     if (filter == nullptr && snapshot.live == nullptr) return nullptr;
     auto made = std::make_shared<Admit>();
     if (filter == nullptr) {
@@ -40,11 +41,14 @@ std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter
     const Directory& directory = snapshot.store->ids;
     made->words.resize(words_for(snapshot.n_slots));
     for (size_t begin = 0; begin < filter->span(); begin += kSharedIds) {
-        const Shared guard(lock_);
-        filter->for_each(begin, std::min(filter->span(), begin + kSharedIds), [&](int64_t id) {
-            const uint32_t slot = directory.find(id);
-            if (slot < snapshot.n_slots) set_bit(made->words.data(), slot);
-        });
+        {
+            const Shared guard(lock_);
+            filter->for_each(begin, std::min(filter->span(), begin + kSharedIds), [&](int64_t id) {
+                const uint32_t slot = directory.find(id);
+                if (slot < snapshot.n_slots) set_bit(made->words.data(), slot);
+            });
+        }
+        if (watch != nullptr) watch->advance(0);
     }
     if (snapshot.live != nullptr) {
         for (size_t i = 0; i < made->words.size(); ++i) made->words[i] &= (*snapshot.live)[i];
@@ -59,11 +63,12 @@ std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter
 
 class Index::Searching final : public Searched {
   public:
-    explicit Searching(const Index& index) : index_(index), snapshot_(index.snapshot()) {}
+    Searching(const Index& index, Watch* watch)
+        : index_(index), watch_(watch), snapshot_(index.snapshot()) {}
 
     size_t n_rows() const override { return snapshot_.n_slots; }
     std::shared_ptr<const Admit> admit(const Filter* filter) const override {
-        return index_.admit(snapshot_, filter);
+        return index_.admit(snapshot_, filter, watch_);
     }
     Best collector(size_t k, float radius) const override {
         return Best(k, radius, &snapshot_.store->ids);
@@ -79,12 +84,13 @@ class Index::Searching final : public Searched {
 
   private:
     const Index& index_;
+    Watch* const watch_;
     const Snapshot snapshot_;
 };
 
 void Index::search(const SearchRequest& request, const TakeHits& take) const {
     const Calls::Stay stay(calls_);
-    run_search(Searching(*this), *codec_, request, take);
+    run_search(Searching(*this, request.watch), *codec_, request, take);
 }
 
 bool Index::try_search_one(const std::byte* query, size_t k, float radius, const char* argument,
