@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import child
 import numpy as np
@@ -327,3 +328,52 @@ def test_other_threads_run_while_a_filter_of_many_ids_is_prepared(rng):
         """
     )
     assert float(said) < 0.5
+
+
+def test_progress_is_not_called_where_there_is_nothing_to_do(rng):
+    """done / total is the first thing that a caller computes."""
+    index, rows = L2.filled(10, 8)
+    seen = []
+
+    def progress(done, total):
+        seen.append(done / total)
+
+    L2.new(8).search(rows, 3, progress=progress)
+    L2.new(8).range_search(rows, 1.0, progress=progress)
+    index.search(rows[:0], 3, progress=progress)
+    index.range_search(rows[:0], 1.0, progress=progress)
+    index.add(rows[:0], progress=progress)
+    nb.knn(rows, rows[:0], 3, progress=progress)
+    assert seen == []
+    index.search(rows, 3, progress=progress)
+    assert seen[-1] == 1
+
+
+def test_progress_is_not_called_while_a_change_waits_for_another(rng):
+    index, rows = L2.filled(10, 8)
+    seen = []
+    inside, over = threading.Event(), threading.Event()
+
+    def hold(done, total):
+        inside.set()
+        over.wait(10)
+
+    many = threading.Thread(
+        target=index.add,
+        args=(np.zeros((400_000, 8), np.float32),),
+        kwargs={"progress": hold},
+    )
+    many.start()
+    assert inside.wait(10)
+    second = threading.Thread(
+        target=index.add,
+        args=(rows,),
+        kwargs={"progress": lambda done, total: seen.append(done / total)},
+    )
+    second.start()
+    time.sleep(0.1)
+    assert seen == []
+    over.set()
+    many.join()
+    second.join()
+    assert len(index) == 400_020

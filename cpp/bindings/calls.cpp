@@ -41,7 +41,7 @@ void PyWatch::poll(size_t done, size_t total) {
     WithoutGil::take_back(thread_);
     try {
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (!progress_.is_none()) progress_(done, total);
+        if (!progress_.is_none() && total != 0) progress_(done, total);
     } catch (...) {
         PyEval_SaveThread();
         throw;

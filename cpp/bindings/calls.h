@@ -25,7 +25,8 @@ class WithoutGil {
     PyThreadState* state_;
 };
 
-// Looks for signals and calls progress(done, total); an exception from either ends the call.
+// Looks for signals and calls progress(done, total); an exception from either ends the call. While
+// the total isn't known, or where there is nothing to do, progress isn't called.
 class PyWatch final : public Watch {
   public:
     // progress: None or a callable. Made while Python's lock is held.
