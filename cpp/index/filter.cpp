@@ -14,14 +14,14 @@ size_t Filter::size() const {
 }
 
 std::shared_ptr<const Admit> Filter::remembered(const State& state) const {
-    const std::lock_guard guard(mutex_);
-    return state == state_ ? admit_ : nullptr;
+    const std::lock_guard guard(memo_.mutex);
+    return state == memo_.state ? memo_.admit : nullptr;
 }
 
 void Filter::remember(const State& state, std::shared_ptr<const Admit> admit) const {
-    const std::lock_guard guard(mutex_);
-    state_ = state;
-    admit_ = std::move(admit);
+    const std::lock_guard guard(memo_.mutex);
+    memo_.state = state;
+    memo_.admit = std::move(admit);
 }
 
 }  // namespace nearbit

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "base/bits.h"
+#include "base/fork.h"
 
 namespace nearbit {
 
@@ -37,8 +39,6 @@ class Filter {
     }
     // How far for_each counts: ids listed, or bits.
     size_t span() const { return by_bits_ ? n_bits_ : ids_.size(); }
-    // The bits themselves where they are; else null.
-    const Words* bits() const { return by_bits_ ? &bits_ : nullptr; }
 
     // state: which index, and which of its states (see Index::State).
     struct State {
@@ -55,9 +55,16 @@ class Filter {
     size_t n_bits_ = 0;
     bool by_bits_ = false;
 
-    mutable std::mutex mutex_;
-    mutable State state_;
-    mutable std::shared_ptr<const Admit> admit_;
+    struct Memo {
+        std::mutex mutex;
+        State state;
+        std::shared_ptr<const Admit> admit;
+    };
+    mutable Memo memo_;
+    // A child forgets: a thread of the parent may have held the mutex and been about to write the
+    // rest, which therefore isn't freed either.
+    ForkHook fork_hook_{[](void* filter) { new (&static_cast<Filter*>(filter)->memo_) Memo; },
+                        this};
 };
 
 }  // namespace nearbit
