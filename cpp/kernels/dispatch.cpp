@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "kernels/kernels.h"
 
-#if defined(_MSC_VER) && defined(_M_X64)
+#if defined(_MSC_VER) && defined(NEARBIT_X86)
 #include <immintrin.h>
 #include <intrin.h>
 
@@ -17,8 +17,7 @@
 namespace nearbit {
 
 extern const Kernels kScalarKernels;
-#if defined(__x86_64__) || defined(_M_X64)
-#define NEARBIT_X86 1
+#ifdef NEARBIT_X86  // CMakeLists.txt, where it adds these
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 #endif
@@ -53,14 +52,16 @@ bool runs_avx512() {
            all_of(cpu.leaf7[2], {12, 14});
 }
 #else
+// Each flag that CMakeLists.txt gives.
 bool runs_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+           __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
 }
 bool runs_avx512() {
-    return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bitalg") &&
-           __builtin_cpu_supports("avx512vpopcntdq");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
 }
 #endif
 #endif
