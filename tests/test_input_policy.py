@@ -254,3 +254,15 @@ def test_what_makes_an_array_of_itself_is_an_array_wherever_one_may_come(rng):
     np.testing.assert_array_equal(index.get(ArrayLike([4, 2])), index.get([4, 2]))
     assert index.get(np.int64(4)).shape == (6,)
     assert index.remove(ArrayLike([4, 2])) == 2
+
+
+def test_knn_takes_as_many_bits_as_an_index():
+    base = np.zeros((3, 2**21), np.uint8)
+    base[1, :1000] = base[2, -1] = 255
+    hits = nb.knn(base[:1], base, 3, metric="hamming")
+    assert hits.ids.tolist() == [[0, 2, 1]]
+    assert hits.distances.tolist() == [[0, 8, 8000]]
+    with pytest.raises(ValueError, match=r"base: expected 1 to 2097152 columns, got 2097160"):
+        nb.knn(np.zeros((1, 2**21 + 8), np.uint8), np.zeros((1, 2**21 + 8), np.uint8), 1, "hamming")
+    with pytest.raises(ValueError, match=r"base: expected 1 to 65536 columns, got 65537"):
+        nb.knn(np.zeros((1, 65537)), np.zeros((1, 65537)), 1)

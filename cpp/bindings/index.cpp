@@ -163,8 +163,10 @@ py::tuple knn_of_arrays(py::handle queries, py::handle base, py::handle k_object
                               py::str(base_array.attr("shape")).cast<std::string>());
     }
     const size_t width = size_t(base_array.shape(1));
-    if (width == 0 || width > kMaxDim) {
-        throw py::value_error("base: expected 1 to 65536 columns, got " + std::to_string(width));
+    const size_t most = bits ? kMaxBits / 8 : kMaxDim;
+    if (width == 0 || width > most) {
+        throw py::value_error("base: expected 1 to " + std::to_string(most) + " columns, got " +
+                              std::to_string(width));
     }
     const auto codec = make_codec(bits ? "bits" : "float32", bits ? 8 * width : width, metric);
     const Rows base_rows = rows_from(base_array, *codec, "base");
