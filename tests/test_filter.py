@@ -231,3 +231,20 @@ def test_a_list_that_changes_while_it_is_read_is_taken_as_it_was(rng):
     queries = np.repeat(rows[:1], 200, axis=0)
     found = index.search(queries, 1, filter=filters, threads=1)
     assert found.ids[:, 0].tolist() == [2, 1, *([3] * 198)]
+
+
+def test_sets_and_ranges_of_ids_are_filters_too(rng):
+    index, rows = L2.filled(60, 8)
+    queries = rows[:3]
+    for form, allowed in (
+        ({4, 9, 77}, [4, 9, 77]),
+        (frozenset({5}), [5]),
+        (set(), []),
+        (range(3, 20), list(range(3, 20))),
+    ):
+        expected = answer(index.search(queries, 4, filter=allowed))
+        assert answer(index.search(queries, 4, filter=form)) == expected
+        assert answer(index.search(queries, 4, filter=index.filter(form))) == expected
+        assert answer(index.search(queries, 4, filter=[form] * 3)) == expected
+    with pytest.raises(TypeError, match=r"filter: expected ids .*got \['a'\]"):
+        index.search(queries, 4, filter={"a"})

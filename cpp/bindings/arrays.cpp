@@ -242,6 +242,11 @@ Ids ids_from(py::handle object, const char* argument) {
 }
 
 std::shared_ptr<Filter> filter_from(py::handle object, const char* argument) {
+    py::list listed;
+    if (PyAnySet_Check(object.ptr())) {
+        listed = py::list(py::reinterpret_borrow<py::object>(object));
+        object = listed;
+    }
     const std::string wanted =
         std::string(argument) + ": expected ids (integers) or a bool array indexed by id, got ";
     if (is_bool(object) || (PyIndex_Check(object.ptr()) && !is_array_like(object))) {
@@ -299,7 +304,8 @@ Filters filters_from(py::handle object, size_t n_queries) {
         if (!items) throw py::error_already_set();
         for (const py::handle item : items) {
             one_for_each = one_for_each || item.is_none() || py::isinstance<Filter>(item) ||
-                           is_list(item) ||
+                           is_list(item) || PyAnySet_Check(item.ptr()) ||
+                           PyRange_Check(item.ptr()) ||
                            (py::isinstance<py::array>(item) &&
                             py::reinterpret_borrow<py::array>(item).ndim() > 0);
         }

@@ -1,7 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Never
 
-from nearbit._types import FilterLike, Ids, Progress, Radius, Rows
+from nearbit._types import Allowed, FilterLike, Ids, Progress, Radius, Rows
 from nearbit.settings import SimdInfo
 
 __version__: str
@@ -9,7 +10,8 @@ __version__: str
 class CorruptIndexError(ValueError): ...
 
 class Filter:
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
+    # It has no constructor: Index.filter makes it.
+    def __init__(self, *args: Never, **kwargs: Never) -> Never: ...
     def __len__(self) -> int: ...
 
 class Index:
@@ -66,7 +68,7 @@ class Index:
 
 def load(path: bytes, mmap: bool, verify: bool) -> Index: ...
 def from_bytes(data: bytes | bytearray | memoryview) -> Index: ...
-def filter(allowed: FilterLike) -> Filter: ...
+def filter(allowed: Allowed) -> Filter: ...
 def knn(
     queries: Rows,
     base: Rows,

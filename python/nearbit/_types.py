@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from numpy.typing import ArrayLike
@@ -14,4 +15,5 @@ Rows: TypeAlias = ArrayLike
 Ids: TypeAlias = ArrayLike
 Radius: TypeAlias = ArrayLike
 Progress: TypeAlias = Callable[[int, int], object]
-FilterLike: TypeAlias = Union[ArrayLike, "Filter", Sequence[Union[ArrayLike, "Filter", None]]]
+Allowed: TypeAlias = ArrayLike | AbstractSet[int]
+FilterLike: TypeAlias = Union[Allowed, "Filter", Sequence[Union[Allowed, "Filter", None]]]

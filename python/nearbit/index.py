@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nearbit._types import FilterLike, Ids, Progress, Radius, Rows
+    from nearbit._types import Allowed, FilterLike, Ids, Progress, Radius, Rows
 
 __all__ = ["Filter", "Index", "load"]
 
@@ -175,8 +175,8 @@ class Index:
         radius : float or array of n floats, optional
             Only items within it (inclusive), in the metric's distance, rounded to float32.
         filter : ids, bool array, Filter, or list of one of these or None for each query, optional
-            Which ids may be found: an array or list of ids (unknown ones match nothing), a bool
-            array indexed by id (ids beyond it are not allowed), or ``index.filter(...)``.
+            Which ids may be found: an array, list or set of ids (unknown ones match nothing), a
+            bool array indexed by id (ids beyond it are not allowed), or ``index.filter(...)``.
         stats : bool, default False
             Fill ``hits.stats``.
         threads : int, optional
@@ -263,12 +263,12 @@ class Index:
             self._metric,
         )
 
-    def filter(self, allowed: FilterLike) -> Filter:
+    def filter(self, allowed: Allowed) -> Filter:
         """Prepare a filter to use many times.
 
         Parameters
         ----------
-        allowed : array or list of ids, or bool array indexed by id
+        allowed : array, list or set of ids, or bool array indexed by id
 
         Returns
         -------
