@@ -256,6 +256,17 @@ def test_what_makes_an_array_of_itself_is_an_array_wherever_one_may_come(rng):
     assert index.remove(ArrayLike([4, 2])) == 2
 
 
+def test_hits_are_a_pair(rng):
+    index, rows = L2.filled(20, 4)
+    hits = index.search(rows, 3)
+    assert len(hits) == 2
+    assert hits[0] is hits[-2] is hits.ids
+    assert hits[1] is hits[-1] is hits.distances
+    assert [a is b for a, b in zip(hits, (hits.ids, hits.distances), strict=True)] == [True, True]
+    with pytest.raises(IndexError):
+        hits[2]
+
+
 def test_knn_takes_as_many_bits_as_an_index():
     base = np.zeros((3, 2**21), np.uint8)
     base[1, :1000] = base[2, -1] = 255

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Hits:
-    """The k nearest of each query; unpacks as ``ids, distances``.
+    """The k nearest of each query: a pair, ``ids, distances``, to unpack or to index.
 
     Attributes
     ----------
@@ -51,9 +51,20 @@ class Hits:
         self.metric = metric
         self.stats = stats
 
-    def __iter__(self) -> Iterator[NDArray[np.int64] | NDArray[np.float32]]:
+    # Any, for a type can't say that the first differs from the second.
+    def __iter__(self) -> Iterator[Any]:
         yield self.ids
         yield self.distances
+
+    def __len__(self) -> Literal[2]:
+        return 2
+
+    @overload
+    def __getitem__(self, i: Literal[0, -2]) -> NDArray[np.int64]: ...
+    @overload
+    def __getitem__(self, i: Literal[1, -1]) -> NDArray[np.float32]: ...
+    def __getitem__(self, i: int) -> NDArray[np.int64] | NDArray[np.float32]:
+        return (self.ids, self.distances)[i]
 
     @property
     def counts(self) -> NDArray[np.int64] | np.int64:
@@ -117,7 +128,7 @@ class RangeHits:
         self.distances = distances
         self.metric = metric
 
-    def __iter__(self) -> Iterator[NDArray[np.int64] | NDArray[np.float32]]:
+    def __iter__(self) -> Iterator[Any]:
         yield self.indptr
         yield self.ids
         yield self.distances
