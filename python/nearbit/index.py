@@ -194,7 +194,8 @@ class Index:
         Raises
         ------
         TypeError, ValueError
-            Wrong dtype or shape; k out of range; NaN or infinity; a filter of the wrong type.
+            Wrong dtype or shape; k out of range; NaN or infinity; a radius beyond float64; a filter
+            of the wrong type.
 
         Examples
         --------
