@@ -377,3 +377,26 @@ def test_progress_is_not_called_while_a_change_waits_for_another(rng):
     many.join()
     second.join()
     assert len(index) == 400_020
+
+
+def test_ctrl_c_ends_the_sorting_of_a_filter_of_many_ids_soon():
+    said = child.output(
+        """
+        import os, signal, threading, time
+        import numpy as np, nearbit as nb
+
+        ids = np.random.default_rng(0).permutation(10_000_000)
+        index, sent = nb.Index(8), []
+        def send():
+            time.sleep(0.15)
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=send).start()
+        try:
+            index.filter(ids)
+        except KeyboardInterrupt:
+            print(time.perf_counter() - sent[0])
+        assert len(index.filter(np.concatenate([ids, ids]))) == 10_000_000
+        """
+    )
+    assert float(said) < 0.4

@@ -280,9 +280,10 @@ std::shared_ptr<Filter> filter_from(py::handle object, const char* argument) {
         }
     }
     // Sorting many takes seconds; for few, to give up Python's lock may cost more than it brings.
-    std::optional<WithoutGil> released;
-    if (ids.size() > 65536) released.emplace();
-    return std::make_shared<Filter>(std::move(ids));
+    if (ids.size() <= 65536) return std::make_shared<Filter>(std::move(ids));
+    PyWatch watch{py::none()};
+    const WithoutGil released;
+    return std::make_shared<Filter>(std::move(ids), [&] { watch.advance(0); });
 }
 
 Filters filters_from(py::handle object, size_t n_queries) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -22,8 +23,9 @@ struct Admit {
 // for one state of one index, so later changes can't confuse it.
 class Filter {
   public:
-    // Any order; repeated and unknown ids do no harm.
-    explicit Filter(std::vector<int64_t> ids);
+    // Any order; repeated and unknown ids do no harm. `poll` is called now and then while many are
+    // sorted, and may throw.
+    explicit Filter(std::vector<int64_t> ids, const std::function<void()>& poll = {});
     // Bit i: id i is allowed; ids from n up are not.
     Filter(Words bits, size_t n) : bits_(std::move(bits)), n_bits_(n), by_bits_(true) {}
 
