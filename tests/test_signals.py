@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import child
 import numpy as np
@@ -347,36 +346,6 @@ def test_progress_is_not_called_where_there_is_nothing_to_do(rng):
     assert seen == []
     index.search(rows, 3, progress=progress)
     assert seen[-1] == 1
-
-
-def test_progress_is_not_called_while_a_change_waits_for_another(rng):
-    index, rows = L2.filled(10, 8)
-    seen = []
-    inside, over = threading.Event(), threading.Event()
-
-    def hold(done, total):
-        inside.set()
-        over.wait(10)
-
-    many = threading.Thread(
-        target=index.add,
-        args=(np.zeros((400_000, 8), np.float32),),
-        kwargs={"progress": hold},
-    )
-    many.start()
-    assert inside.wait(10)
-    second = threading.Thread(
-        target=index.add,
-        args=(rows,),
-        kwargs={"progress": lambda done, total: seen.append(done / total)},
-    )
-    second.start()
-    time.sleep(0.1)
-    assert seen == []
-    over.set()
-    many.join()
-    second.join()
-    assert len(index) == 400_020
 
 
 def test_ctrl_c_ends_the_sorting_of_a_filter_of_many_ids_soon():

@@ -42,7 +42,7 @@ class Filter {
     // How far for_each counts: ids listed, or bits.
     size_t span() const { return by_bits_ ? n_bits_ : ids_.size(); }
 
-    // state: which index, and which of its states (see Index::State).
+    // state: which index, and which of its states (Index::changed).
     struct State {
         const void* of = nullptr;
         uint64_t version = 0;

@@ -59,6 +59,8 @@ TEST(Fork, AChangeUnderWayMakesTheChildRefuse) {
 
 TEST(Fork, AllInTheChildMayUseALockAndThePoolAtOnce) {
     parallel_for(4, 2, nullptr, [](size_t) {});
+    // A thread that is still starting may hold a lock of the sanitizer's, and a child would too.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
     for (int round = 0; round < 50; ++round) {
         RwLock lock;
         const auto use_both = [&] {
