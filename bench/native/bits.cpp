@@ -1,4 +1,5 @@
-// Hamming kernels: bytes of rows and rows times queries a second, in cache and from memory.
+// Hamming and Jaccard kernels: bytes of rows and rows times queries a second, in cache and from
+// memory.
 //
 //   nearbit_bench --benchmark_filter=bits
 #include <benchmark/benchmark.h>
@@ -15,12 +16,15 @@ namespace {
 
 constexpr size_t kBlockBytes = 4 << 20;  // what a flat index hands to a kernel at a time
 
-// A buffer of random rows, cut into blocks, with queries that about one row in 10,000 is near to.
+// A buffer of random rows, cut into blocks, with queries that about one row in 10,000 is near to;
+// by Jaccard distance the same rows or about as many.
 struct Data {
     Buffer buffer, queries, packed, workspace;
     size_t n_bytes;
     uint32_t n, n_in_block, nq;
     std::vector<int32_t> thresholds;
+    std::vector<float> counts;
+    std::vector<CountedLimit> limits;
     std::vector<Candidate> room = std::vector<Candidate>(1024);
     Sink sink{room.data(), 0, uint32_t(room.size()), [](Sink* full) { full->count = 0; }};
 
@@ -36,11 +40,18 @@ struct Data {
           nq(nq_) {
         const double bits = double(state.range(0));
         thresholds.assign(nq, int32_t(bits / 2 - 1.9 * std::sqrt(bits)));
+        // Random rows set about half of their bits.
+        limits.assign(nq, {float(thresholds[0]) / 2, float(thresholds[0] / bits)});
         kernels().bits.pack_queries(query(), nq, n_bytes, packed.bytes());
+        std::vector<uint32_t> ones(n);
+        const std::vector<uint8_t> none(n_bytes);
+        kernels().bits.gather(none.data(), n_bytes, buffer.bytes(), nullptr, n, ones.data());
+        counts.assign(ones.begin(), ones.end());
     }
     const uint8_t* query() { return queries.bytes() + 1; }
     BitsBlock block(uint32_t first) {
-        return {buffer.bytes() + first * n_bytes, nullptr, std::min(n_in_block, n - first)};
+        return {buffer.bytes() + first * n_bytes, nullptr, std::min(n_in_block, n - first),
+                counts.data() + first};
     }
     void count(benchmark::State& state) const {
         state.SetBytesProcessed(state.iterations() * int64_t(n * n_bytes));
@@ -71,6 +82,28 @@ void tile(benchmark::State& state) {
     data.count(state);
 }
 
+void scan_counted(benchmark::State& state) {
+    Data data(state, 1);
+    for (auto _ : state) {
+        for (uint32_t first = 0; first < data.n; first += data.n_in_block) {
+            kernels().bits.scan_counted(data.query(), data.n_bytes, data.block(first),
+                                        data.limits.data(), &data.sink);
+        }
+    }
+    data.count(state);
+}
+
+void tile_counted(benchmark::State& state) {
+    Data data(state, uint32_t(state.range(2)));
+    for (auto _ : state) {
+        for (uint32_t first = 0; first < data.n; first += data.n_in_block) {
+            kernels().bits.tile_counted(data.query(), data.nq, data.n_bytes, data.block(first),
+                                        data.limits.data(), &data.sink);
+        }
+    }
+    data.count(state);
+}
+
 // One row in ten, 256 at a call, ascending: what a filter leaves.
 void gather(benchmark::State& state) {
     Data data(state, 1);
@@ -96,11 +129,19 @@ const std::vector<int64_t> kSizes = {kInL2, kInL3, kInMemory};
 
 BENCHMARK(plain_read)->Name("bits/read")->ArgName("bytes")->ArgsProduct({kSizes});
 BENCHMARK(scan)->Name("bits/scan")->ArgNames({"bits", "bytes"})->ArgsProduct({kBits, kSizes});
+BENCHMARK(scan_counted)
+    ->Name("bits/scan_counted")
+    ->ArgNames({"bits", "bytes"})
+    ->ArgsProduct({kBits, kSizes});
 BENCHMARK(gather)->Name("bits/gather")->ArgNames({"bits", "bytes"})->ArgsProduct({kBits, kSizes});
 BENCHMARK(tile)
     ->Name("bits/tile")
     ->ArgNames({"bits", "bytes", "queries"})
     ->ArgsProduct({kBits, {kInL3, kInMemory}, {2, 4, 8, 16, 32, 64, 1000}});
+BENCHMARK(tile_counted)
+    ->Name("bits/tile_counted")
+    ->ArgNames({"bits", "bytes", "queries"})
+    ->ArgsProduct({kBits, {kInL3}, {2, 8, 64, 1000}});
 
 }  // namespace
 }  // namespace nearbit::bench

@@ -11,7 +11,7 @@ void tile(const uint8_t* queries, const uint8_t* packed, uint32_t nq, size_t n_b
     if (nq >= parities_from(n_bytes)) {
         tile_by_parities(packed, nq, n_bytes, block, thresholds, workspace, sink);
     } else {
-        tile_by_rows(queries, nq, n_bytes, block, thresholds, sink);
+        tile_by_rows<SameLimits>(queries, nq, n_bytes, block, thresholds, sink);
     }
 }
 
@@ -32,4 +32,5 @@ size_t packed_size(uint32_t nq, size_t n_bytes) {
 }  // namespace bits
 
 constexpr BitsKernels bits_kernels = {bits::gather,         bits::scan,         bits::tile,
-                                      bits::tile_workspace, bits::pack_queries, bits::packed_size};
+                                      bits::tile_workspace, bits::pack_queries, bits::packed_size,
+                                      bits::scan_counted,   bits::tile_counted};

@@ -1,7 +1,7 @@
 // One query against rows as they are stored: scan and gather.
 //
-// Sixteen distances are compared with the threshold at once; the only branch is taken when one of
-// them is within it. Rows above kNarrowBytes go one by one.
+// Sixteen distances are compared with their limits at once; the only branch is taken when one of
+// them is within. Rows above kNarrowBytes go one by one.
 //
 // From memory, what counts is that the prefetchers follow: two streams, the halves of the block,
 // each read strictly in order (32 GB/s on Zen 4 where a plain read makes 33; with the rows of a
@@ -21,14 +21,52 @@ inline __m256i limits_of(int32_t threshold) {
                                                          : 32767));
 }
 
+// The limits of a block's rows: what a query's threshold comes to, read again whenever it falls.
+// Here it is the same for all.
+struct SameLimits {
+    using Threshold = int32_t;
+    __m256i limits;
+
+    SameLimits(int32_t threshold, const BitsBlock&) : limits(limits_of(threshold)) {}
+    // Sixteen exclusive limits, of rows from i on.
+    __m256i sixteen(uint32_t) const { return limits; }
+    static bool within(uint32_t distance, int32_t threshold, const BitsBlock&, uint32_t) {
+        return int32_t(distance) <= threshold;
+    }
+};
+
+// Here it goes with the row's count of set bits. Sixteen limits are 9 operations.
+struct CountedLimits {
+    using Threshold = CountedLimit;
+    const float* counts;
+    __m256 exclusive_base, per_bit;
+
+    CountedLimits(const CountedLimit& limit, const BitsBlock& block)
+        : counts(block.counts),
+          exclusive_base(_mm256_set1_ps(limit.base + 1)),
+          per_bit(_mm256_set1_ps(limit.per_bit)) {}
+    __m256i eight(uint32_t i) const {
+        return _mm256_cvttps_epi32(
+            _mm256_fmadd_ps(per_bit, _mm256_loadu_ps(counts + i), exclusive_base));
+    }
+    __m256i sixteen(uint32_t i) const {
+        return _mm256_permute4x64_epi64(_mm256_packs_epi32(eight(i), eight(i + 8)), 0xd8);
+    }
+    static bool within(uint32_t distance, const CountedLimit& limit, const BitsBlock& block,
+                       uint32_t i) {
+        return float(distance) <= limit.base + limit.per_bit * block.counts[i];
+    }
+};
+
 // One query against rows first..last-1 of a block; first is a multiple of 16.
+template <class Limits>
 struct Pass {
     const uint8_t* query;
     size_t n_bytes;
     const BitsBlock& block;
     uint32_t first, last;
     uint32_t number;  // of the query
-    const int32_t* threshold;
+    const typename Limits::Threshold* threshold;
     Sink* sink;
 
     const uint8_t* row(size_t i) const { return block.rows + i * n_bytes; }
@@ -37,15 +75,15 @@ struct Pass {
         for (uint32_t i = begin; i < end; ++i) {
             if (!admitted(block.admit, i)) continue;
             const uint32_t d = one_distance(query, row(i), n_bytes);
-            if (int32_t(d) > *threshold) continue;
+            if (!Limits::within(d, *threshold, block, i)) continue;
             make_room(sink);
             report(sink, number, i, float(d));
         }
     }
 
-    __m256i limit() const { return limits_of(*threshold); }
+    Limits limits_now() const { return Limits(*threshold, block); }
 
-    // Sixteen rows from i, a multiple of 16, of which at least one is within the limit.
+    // Sixteen rows from i, a multiple of 16, of which at least one is within its limit.
     NEARBIT_COLD void report_some(__m256i distances, uint32_t within, uint32_t i) const {
         alignas(32) uint16_t d[16];
         _mm256_store_si256(reinterpret_cast<__m256i*>(d), distances);
@@ -65,13 +103,13 @@ struct Pass {
     }
 
     template <class Query>
-    void sixteen_rows(const Query& shape, const uint8_t* rows, uint32_t i, __m256i& limits) const {
+    void sixteen_rows(const Query& shape, const uint8_t* rows, uint32_t i, Limits& limits) const {
         const __m256i distances = sixteen(shape, rows);
-        const __m256i below = _mm256_cmpgt_epi16(limits, distances);
+        const __m256i below = _mm256_cmpgt_epi16(limits.sixteen(i), distances);
         if (_mm256_testz_si256(below, below)) return;
         const uint32_t within = _pext_u32(uint32_t(_mm256_movemask_epi8(below)), 0x55555555);
         report_some(distances, within, i);
-        limits = limit();
+        limits = limits_now();
     }
 
     template <class Query>
@@ -79,7 +117,7 @@ struct Pass {
         const uint32_t half = (end - first) / 32 * 16;
         const size_t step = 16 * shape.n_bytes();
         const uint8_t *low = row(first), *high = row(first + half);
-        __m256i limits = limit();
+        Limits limits = limits_now();
         // Rows that aren't admitted are left out kAtOnce at a time: asking more often takes longer,
         // and smaller holes slow a stream from memory down (as in dense_x86.inl).
         constexpr uint32_t kAtOnce = 256;
@@ -140,21 +178,34 @@ void gather(const uint8_t* query, size_t n_bytes, const uint8_t* rows, const uin
 
 void scan(const uint8_t* query, size_t n_bytes, const BitsBlock& block, const int32_t* threshold,
           Sink* sink) {
-    Pass{query, n_bytes, block, 0, block.n, 0, threshold, sink}.run();
+    Pass<SameLimits>{query, n_bytes, block, 0, block.n, 0, threshold, sink}.run();
+}
+
+void scan_counted(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
+                  const CountedLimit* limit, Sink* sink) {
+    Pass<CountedLimits>{query, n_bytes, block, 0, block.n, 0, limit, sink}.run();
 }
 
 // A few queries: rows in turn, a piece of the block that stays in cache at a time.
+template <class Limits>
 void tile_by_rows(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
-                  const int32_t* thresholds, Sink* sink) {
+                  const typename Limits::Threshold* thresholds, Sink* sink) {
     constexpr size_t kPieceBytes = 32 << 10;
     const size_t fitting = kPieceBytes / n_bytes / 64 * 64;
     const uint32_t piece = fitting < 64 ? 64 : uint32_t(fitting);
     for (uint32_t first = 0; first < block.n; first += piece) {
         const uint32_t last = block.n - first < piece ? block.n : first + piece;
         for (uint32_t q = 0; q < nq; ++q) {
-            Pass{queries + q * n_bytes, n_bytes, block, first, last, q, thresholds + q, sink}.run();
+            Pass<Limits>{queries + q * n_bytes, n_bytes, block, first, last, q,
+                         thresholds + q,        sink}
+                .run();
         }
     }
+}
+
+void tile_counted(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+                  const CountedLimit* limits, Sink* sink) {
+    tile_by_rows<CountedLimits>(queries, nq, n_bytes, block, limits, sink);
 }
 
 }  // namespace bits

@@ -62,5 +62,26 @@ size_t bits_no_bytes(uint32_t, size_t) {
     return 0;
 }
 
-constexpr BitsKernels bits_kernels = {bits_gather,   bits_scan,         bits_tile,
-                                      bits_no_bytes, bits_pack_queries, bits_no_bytes};
+void bits_tile_counted(const uint8_t* queries, uint32_t nq, size_t n_bytes, const BitsBlock& block,
+                       const CountedLimit* limits, Sink* sink) {
+    for (uint32_t row = 0; row < block.n; ++row) {
+        if (!admitted(block.admit, row)) continue;
+        for (uint32_t q = 0; q < nq; ++q) {
+            const float d =
+                float(hamming(queries + q * n_bytes, block.rows + row * n_bytes, n_bytes));
+            if (d <= limits[q].base + limits[q].per_bit * block.counts[row]) {
+                make_room(sink);
+                report(sink, q, row, d);
+            }
+        }
+    }
+}
+
+void bits_scan_counted(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
+                       const CountedLimit* limit, Sink* sink) {
+    bits_tile_counted(query, 1, n_bytes, block, limit, sink);
+}
+
+constexpr BitsKernels bits_kernels = {bits_gather,       bits_scan,         bits_tile,
+                                      bits_no_bytes,     bits_pack_queries, bits_no_bytes,
+                                      bits_scan_counted, bits_tile_counted};

@@ -101,6 +101,13 @@ struct BitsBlock {
     const uint8_t* rows;
     const uint64_t* admit;  // as in DenseBlock
     uint32_t n;
+    const float* counts = nullptr;  // of set bits, one for each row; for the *_counted kernels
+};
+
+// A limit that goes with a row's count of set bits: base + per_bit * count, in float, the product
+// rounded or not. Neither is negative; per_bit is at most about 1, base a count.
+struct CountedLimit {
+    float base, per_bit;
 };
 
 struct BitsKernels {
@@ -120,6 +127,13 @@ struct BitsKernels {
     // Queries in the form that tile wants: packed_size(nq, n_bytes) bytes, which may be none.
     void (*pack_queries)(const uint8_t* queries, uint32_t nq, size_t n_bytes, uint8_t* packed);
     size_t (*packed_size)(uint32_t nq, size_t n_bytes);
+
+    // Every admitted row whose distance is at most its own limit.
+    void (*scan_counted)(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
+                         const CountedLimit* limit, Sink* sink);
+    // The same for nq queries, each with its own limits.
+    void (*tile_counted)(const uint8_t* queries, uint32_t nq, size_t n_bytes,
+                         const BitsBlock& block, const CountedLimit* limits, Sink* sink);
 };
 
 // ------------------------------------------------------------------------------------- the table

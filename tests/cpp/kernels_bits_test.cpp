@@ -1,4 +1,4 @@
-// Every Hamming kernel of every table against distances counted bit by bit: equal integers, and not
+// Every kernel on bits of every table against distances counted bit by bit: equal integers, and not
 // one byte touched outside the rows.
 #include <gtest/gtest.h>
 #if __has_include(<sys/mman.h>)
@@ -12,6 +12,7 @@
 #include <cstring>
 #include <random>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -136,6 +137,7 @@ struct Problem {
     uint32_t nq;
     Bytes rows, queries;
     std::vector<int32_t> distances;  // of query q: n from q * n
+    std::vector<float> counts;       // of the rows' set bits
 
     Problem(size_t n_, uint32_t nq_, size_t n_bytes_, uint32_t seed = 1)
         : Problem(nq_, n_bytes_, some_rows(n_, n_bytes_, seed),
@@ -146,6 +148,10 @@ struct Problem {
           nq(nq_),
           rows(std::move(rows_)),
           queries(std::move(queries_)) {
+        const Bytes none(n_bytes);
+        for (size_t i = 0; i < n; ++i) {
+            counts.push_back(float(plain_distance(none.data(), &rows[i * n_bytes], n_bytes)));
+        }
         for (uint32_t q = 0; q < nq; ++q) {
             for (size_t i = 0; i < n; ++i) {
                 distances.push_back(
@@ -166,14 +172,38 @@ struct Problem {
         return chosen;
     }
 
-    std::vector<Found> expected(uint32_t first_queries, const std::vector<int32_t>& thresholds,
+    // The same as limits that go with counts: in eighths, which a float holds exactly.
+    std::vector<CountedLimit> counted_limits(size_t per) const {
+        std::vector<CountedLimit> chosen;
+        for (uint32_t q = 0; q < nq; ++q) {
+            const float per_bit = float(q % 9) / 8;
+            std::vector<float> sorted = {0};
+            for (size_t i = 0; i < n; ++i) {
+                sorted.push_back(float(distances[q * n + i]) - per_bit * counts[i]);
+            }
+            std::sort(sorted.begin(), sorted.end());
+            chosen.push_back({std::max(0.0f, sorted[n / per]), per_bit});
+        }
+        return chosen;
+    }
+
+    bool within(size_t q, size_t row, int32_t threshold) const {
+        return distances[q * n + row] <= threshold;
+    }
+    bool within(size_t q, size_t row, const CountedLimit& limit) const {
+        return float(distances[q * n + row]) <= limit.base + limit.per_bit * counts[row];
+    }
+
+    template <class Limit>
+    std::vector<Found> expected(uint32_t first_queries, const std::vector<Limit>& limits,
                                 const uint64_t* admit = nullptr) const {
         std::vector<Found> all;
         for (uint32_t q = 0; q < first_queries; ++q) {
             for (uint32_t i = 0; i < n; ++i) {
-                const int32_t d = distances[q * n + i];
                 const bool admitted = admit == nullptr || (admit[i / 64] >> (i % 64) & 1) != 0;
-                if (d <= thresholds[q] && admitted) all.push_back({q, i, d});
+                if (within(q, i, limits[q]) && admitted) {
+                    all.push_back({q, i, distances[q * n + i]});
+                }
             }
         }
         std::sort(all.begin(), all.end());
@@ -197,38 +227,66 @@ void tile(const BitsKernels& kernels, const uint8_t* queries, uint32_t nq, size_
     kernels.tile(queries, packed.data(), nq, n_bytes, block, thresholds, workspace.data(), sink);
 }
 
+void scan(const BitsKernels& kernels, const uint8_t* query, size_t n_bytes, const BitsBlock& block,
+          const CountedLimit* limit, Sink* sink) {
+    kernels.scan_counted(query, n_bytes, block, limit, sink);
+}
+
+void tile(const BitsKernels& kernels, const uint8_t* queries, uint32_t nq, size_t n_bytes,
+          const BitsBlock& block, const CountedLimit* limits, Sink* sink) {
+    kernels.tile_counted(queries, nq, n_bytes, block, limits, sink);
+}
+
+// A fenced copy of a problem's rows and their counts.
+struct FencedRows {
+    FencedBytes rows, counts;
+
+    FencedRows(const Problem& problem, FencedBytes::Side side)
+        : rows(problem.rows.size(), side), counts(4 * problem.n, side) {
+        std::copy(problem.rows.begin(), problem.rows.end(), rows.data());
+        std::copy(problem.counts.begin(), problem.counts.end(),
+                  reinterpret_cast<float*>(counts.data()));
+    }
+    BitsBlock block(const Problem& problem, const uint64_t* admit) {
+        return {rows.data(), admit, uint32_t(problem.n),
+                reinterpret_cast<const float*>(counts.data())};
+    }
+};
+
 class BitsKernelsTest : public testing::TestWithParam<const Kernels*> {
   protected:
     const BitsKernels& kernels() const { return GetParam()->bits; }
 
     // One query at a time, or the first nq together, over fenced copies of the rows.
-    void expect_scans(const Problem& problem, const std::vector<int32_t>& thresholds,
+    template <class Limit>
+    void expect_scans(const Problem& problem, const std::vector<Limit>& limits,
                       const uint64_t* admit = nullptr) {
         for (const auto side : {FencedBytes::kEndsAtFence, FencedBytes::kBeginsAtFence}) {
-            FencedBytes rows(problem.rows.size(), side), query(problem.n_bytes, side);
-            std::copy(problem.rows.begin(), problem.rows.end(), rows.data());
-            const BitsBlock block = {rows.data(), admit, uint32_t(problem.n)};
+            FencedRows rows(problem, side);
+            FencedBytes query(problem.n_bytes, side);
+            const BitsBlock block = rows.block(problem, admit);
             std::vector<Found> found;
             for (uint32_t q = 0; q < problem.nq; ++q) {
                 std::memcpy(query.data(), &problem.queries[q * problem.n_bytes], problem.n_bytes);
                 Log log;
-                scan(kernels(), query.data(), problem.n_bytes, block, &thresholds[q], &log);
+                scan(kernels(), query.data(), problem.n_bytes, block, &limits[q], &log);
                 for (Found f : log.sorted()) found.push_back({q, f.row, f.distance});
             }
-            ASSERT_EQ(found, problem.expected(problem.nq, thresholds, admit));
+            ASSERT_EQ(found, problem.expected(problem.nq, limits, admit));
         }
     }
 
-    void expect_tile(const Problem& problem, uint32_t nq, const std::vector<int32_t>& thresholds,
+    template <class Limit>
+    void expect_tile(const Problem& problem, uint32_t nq, const std::vector<Limit>& limits,
                      const uint64_t* admit = nullptr) {
         for (const auto side : {FencedBytes::kEndsAtFence, FencedBytes::kBeginsAtFence}) {
-            FencedBytes rows(problem.rows.size(), side), queries(nq * problem.n_bytes, side);
-            std::copy(problem.rows.begin(), problem.rows.end(), rows.data());
+            FencedRows rows(problem, side);
+            FencedBytes queries(nq * problem.n_bytes, side);
             std::memcpy(queries.data(), problem.queries.data(), nq * problem.n_bytes);
-            const BitsBlock block = {rows.data(), admit, uint32_t(problem.n)};
+            const BitsBlock block = rows.block(problem, admit);
             Log log;
-            tile(kernels(), queries.data(), nq, problem.n_bytes, block, thresholds.data(), &log);
-            ASSERT_EQ(log.sorted(), problem.expected(nq, thresholds, admit));
+            tile(kernels(), queries.data(), nq, problem.n_bytes, block, limits.data(), &log);
+            ASSERT_EQ(log.sorted(), problem.expected(nq, limits, admit));
         }
     }
 };
@@ -274,9 +332,10 @@ TEST_P(BitsKernelsTest, GatherAnswersForChosenRows) {
 TEST_P(BitsKernelsTest, ScanFindsRowsOfEveryLength) {
     for (const size_t n_bytes : lengths()) {
         SCOPED_TRACE(n_bytes);
-        const Problem problem(71, 2, n_bytes, uint32_t(n_bytes));
+        const Problem problem(71, 9, n_bytes, uint32_t(n_bytes));
         expect_scans(problem, problem.thresholds(4));
-        expect_scans(problem, std::vector<int32_t>(2, INT32_MAX));
+        expect_scans(problem, problem.counted_limits(4));
+        expect_scans(problem, std::vector<int32_t>(9, INT32_MAX));
     }
 }
 
@@ -284,9 +343,10 @@ TEST_P(BitsKernelsTest, ScanFindsRowsInBlocksOfEverySize) {
     for (const size_t n_bytes : {1, 8, 13, 16, 32, 48, 64, 100, 128, 256}) {
         for (const size_t n : kRowCounts) {
             SCOPED_TRACE(testing::Message() << n_bytes << " bytes, " << n << " rows");
-            const Problem problem(n, 1, n_bytes, uint32_t(n));
+            const Problem problem(n, 2, n_bytes, uint32_t(n));
             expect_scans(problem, problem.thresholds(20));
-            expect_scans(problem, {INT32_MAX});
+            expect_scans(problem, problem.counted_limits(20));
+            expect_scans(problem, std::vector<int32_t>(2, INT32_MAX));
         }
     }
 }
@@ -299,6 +359,7 @@ TEST_P(BitsKernelsTest, TileFindsRowsOfEveryLength) {
             SCOPED_TRACE(testing::Message()
                          << n_bytes << " bytes, " << n << " rows, " << nq << " queries");
             expect_tile(problem, nq, problem.thresholds(5));
+            expect_tile(problem, nq, problem.counted_limits(5));
         }
     }
 }
@@ -311,6 +372,7 @@ TEST_P(BitsKernelsTest, TileFindsRowsInBlocksOfEverySizeForAnyNumberOfQueries) {
                 SCOPED_TRACE(testing::Message()
                              << n_bytes << " bytes, " << n << " rows, " << nq << " queries");
                 expect_tile(problem, nq, problem.thresholds(10));
+                expect_tile(problem, nq, problem.counted_limits(10));
             }
         }
     }
@@ -325,20 +387,24 @@ TEST_P(BitsKernelsTest, NothingNeedsAlignment) {
     for (const size_t n_bytes : {8, 16, 20, 32, 50, 64}) {
         const Problem problem(270, 40, n_bytes);
         const std::vector<int32_t> thresholds = problem.thresholds(10);
+        const std::vector<CountedLimit> limits = problem.counted_limits(10);
         alignas(64) uint8_t rows[64 * 270 + 32], queries[64 * 40 + 32];
         for (size_t shift = 0; shift < 32; ++shift) {
             SCOPED_TRACE(testing::Message() << n_bytes << " bytes, shifted by " << shift);
             uint8_t* const query = queries + 31 - shift;
             std::copy(problem.rows.begin(), problem.rows.end(), rows + shift);
             std::copy(problem.queries.begin(), problem.queries.end(), query);
-            const BitsBlock block = {rows + shift, nullptr, uint32_t(problem.n)};
-            Log one, few, many;
+            const BitsBlock block = {rows + shift, nullptr, uint32_t(problem.n),
+                                     problem.counts.data()};
+            Log one, few, many, counted;
             scan(kernels(), query, n_bytes, block, &thresholds[0], &one);
             tile(kernels(), query, 8, n_bytes, block, thresholds.data(), &few);
             tile(kernels(), query, 40, n_bytes, block, thresholds.data(), &many);
+            tile(kernels(), query, 9, n_bytes, block, limits.data(), &counted);
             ASSERT_EQ(one.sorted(), problem.expected(1, thresholds));
             ASSERT_EQ(few.sorted(), problem.expected(8, thresholds));
             ASSERT_EQ(many.sorted(), problem.expected(40, thresholds));
+            ASSERT_EQ(counted.sorted(), problem.expected(9, limits));
         }
     }
 }
@@ -354,8 +420,10 @@ TEST_P(BitsKernelsTest, OnlyAdmittedRowsAreReported) {
             for (uint64_t& word : few) word = random() & random() & random() & random() & random();
             for (const auto* mask : {&half, &few, &none}) {
                 expect_scans(problem, problem.thresholds(3), mask->data());
+                expect_scans(problem, problem.counted_limits(3), mask->data());
                 for (const uint32_t nq : {2, 8, 40}) {
                     expect_tile(problem, nq, problem.thresholds(3), mask->data());
+                    expect_tile(problem, nq, problem.counted_limits(3), mask->data());
                 }
             }
         }
@@ -404,6 +472,12 @@ TEST_P(BitsKernelsTest, ExtremeRowsAreCountedInFull) {
             const std::vector<int32_t> same(problem.nq, threshold);
             expect_scans(problem, same);
             for (const uint32_t nq : {2, 8, 40}) expect_tile(problem, nq, same);
+            for (const float per_bit : {0.0f, 0.5f, 1.0f}) {
+                const CountedLimit limit = {float(std::min(threshold, bits)), per_bit};
+                const std::vector<CountedLimit> counted(problem.nq, limit);
+                expect_scans(problem, counted);
+                expect_tile(problem, 2, counted);
+            }
         }
     }
 }
@@ -413,7 +487,11 @@ TEST_P(BitsKernelsTest, LongRowsGoThroughEveryKernel) {
         SCOPED_TRACE(n_bytes);
         const Problem problem(67, 33, n_bytes);
         expect_scans(problem, problem.thresholds(3));
-        for (const uint32_t nq : {2, 8, 33}) expect_tile(problem, nq, problem.thresholds(3));
+        expect_scans(problem, problem.counted_limits(3));
+        for (const uint32_t nq : {2, 8, 33}) {
+            expect_tile(problem, nq, problem.thresholds(3));
+            expect_tile(problem, nq, problem.counted_limits(3));
+        }
         std::vector<uint32_t> d(problem.n);
         kernels().gather(problem.queries.data(), n_bytes, problem.rows.data(), nullptr, problem.n,
                          d.data());
@@ -423,23 +501,54 @@ TEST_P(BitsKernelsTest, LongRowsGoThroughEveryKernel) {
 
 // A collector that does what a search does: keeps the k best of each query and lowers its
 // threshold.
+template <class Limit>
 struct BestK : Log {
     size_t k;
-    std::vector<int32_t> thresholds;
+    std::vector<Limit> thresholds;
     std::vector<std::vector<Found>> best;
 
-    BestK(size_t k_, uint32_t nq) : k(k_), thresholds(nq, INT32_MAX), best(nq) {}
+    BestK(size_t k_, uint32_t nq) : k(k_), thresholds(nq, limit(1 << 24)), best(nq) {}
+    static Limit limit(int32_t distance) {
+        if constexpr (std::is_same_v<Limit, CountedLimit>) {
+            return {float(distance), 0};
+        } else {
+            return distance;
+        }
+    }
     void empty() override {
         for (uint32_t i = 0; i < count; ++i) {
             std::vector<Found>& kept = best[items[i].query];
             kept.push_back({items[i].query, items[i].row, int32_t(items[i].distance)});
             std::sort(kept.begin(), kept.end());
             if (kept.size() > k) kept.pop_back();
-            if (kept.size() == k) thresholds[items[i].query] = kept.back().distance;
+            if (kept.size() == k) thresholds[items[i].query] = limit(kept.back().distance);
         }
         count = 0;
     }
 };
+
+template <class Limit>
+void expect_best(const BitsKernels& kernels, const Problem& problem, size_t k) {
+    const BitsBlock block = {problem.rows.data(), nullptr, uint32_t(problem.n),
+                             problem.counts.data()};
+    BestK<Limit> together(k, problem.nq);
+    tile(kernels, problem.queries.data(), problem.nq, problem.n_bytes, block,
+         together.thresholds.data(), &together);
+    together.empty();
+    const std::vector<int32_t> everything(problem.nq, INT32_MAX);
+    const std::vector<Found> all = problem.expected(problem.nq, everything);
+    for (uint32_t q = 0; q < problem.nq; ++q) {
+        BestK<Limit> alone(k, 1);
+        scan(kernels, &problem.queries[q * problem.n_bytes], problem.n_bytes, block,
+             alone.thresholds.data(), &alone);
+        alone.empty();
+        for (Found& f : alone.best[0]) f.query = q;
+        const auto begin = all.begin() + ptrdiff_t(q * problem.n);
+        const std::vector<Found> want(begin, begin + ptrdiff_t(k));
+        ASSERT_EQ(alone.best[0], want);
+        ASSERT_EQ(together.best[q], want);
+    }
+}
 
 TEST_P(BitsKernelsTest, LoweringThresholdsInDrainKeepsTheBestExactly) {
     for (const size_t n_bytes : {2, 8, 16, 32, 64, 100}) {
@@ -448,24 +557,8 @@ TEST_P(BitsKernelsTest, LoweringThresholdsInDrainKeepsTheBestExactly) {
                 SCOPED_TRACE(testing::Message()
                              << n_bytes << " bytes, k " << k << ", " << nq << " queries");
                 const Problem problem(1500, nq, n_bytes);
-                const BitsBlock block = {problem.rows.data(), nullptr, uint32_t(problem.n)};
-                BestK together(k, nq);
-                tile(kernels(), problem.queries.data(), nq, n_bytes, block,
-                     together.thresholds.data(), &together);
-                together.empty();
-                const std::vector<int32_t> everything(nq, INT32_MAX);
-                const std::vector<Found> all = problem.expected(nq, everything);
-                for (uint32_t q = 0; q < nq; ++q) {
-                    BestK alone(k, 1);
-                    scan(kernels(), &problem.queries[q * n_bytes], n_bytes, block,
-                         alone.thresholds.data(), &alone);
-                    alone.empty();
-                    for (Found& f : alone.best[0]) f.query = q;
-                    const auto begin = all.begin() + ptrdiff_t(q * problem.n);
-                    const std::vector<Found> want(begin, begin + ptrdiff_t(k));
-                    ASSERT_EQ(alone.best[0], want);
-                    ASSERT_EQ(together.best[q], want);
-                }
+                expect_best<int32_t>(kernels(), problem, k);
+                expect_best<CountedLimit>(kernels(), problem, k);
             }
         }
     }
