@@ -57,6 +57,7 @@ class Kind:
 
 
 L2, IP, COSINE = (Kind("float32", metric) for metric in reference.FLOAT_METRICS)
-BITS, SIGN = Kind("bits", "hamming"), Kind("sign", "hamming")
+BITS, JACCARD = (Kind("bits", metric) for metric in reference.BIT_METRICS)
+SIGN = Kind("sign", "hamming")
 FLOAT_KINDS = (L2, IP, COSINE)
-KINDS = (*FLOAT_KINDS, BITS, SIGN)
+KINDS = (*FLOAT_KINDS, BITS, JACCARD, SIGN)

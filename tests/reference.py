@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 FLOAT_METRICS = ("l2", "ip", "cosine")
+BIT_METRICS = ("hamming", "jaccard")
 
 
 def pack_signs(rows):
@@ -18,6 +19,8 @@ def distances(metric, queries, base):
             [np.unpackbits(q ^ base, axis=1).sum(axis=1, dtype=np.int64) for q in queries],
             dtype=np.float64,
         ).reshape(len(queries), len(base))
+    if metric == "jaccard":
+        return np.array([_jaccard(q, base) for q in queries]).reshape(len(queries), len(base))
     q, x = queries.astype(np.float64), base.astype(np.float64)
     if metric == "l2":
         rows = [((x - one) ** 2).sum(axis=1) for one in q]
@@ -30,14 +33,23 @@ def distances(metric, queries, base):
     return 1 - cosines
 
 
+def _jaccard(query, base):
+    """1 - |a and b| / |a or b| from counts, rounded to float32: one answer is right to the bit."""
+    both = np.unpackbits(query & base, axis=1).sum(axis=1, dtype=np.int64)
+    either = np.unpackbits(query | base, axis=1).sum(axis=1, dtype=np.int64)
+    rest = (either - both).astype(np.float64)
+    return np.divide(rest, either, out=rest, where=either > 0).astype(np.float32)
+
+
 def tolerances(metric, queries, base):
     """How far float32 arithmetic may stray from `distances`, same shape.
 
-    Hamming is exact. l2 sums squares of differences, so its error goes with the distance itself,
-    wherever the data lies; that of ip and cosine goes with the lengths of the rows.
+    Hamming and Jaccard are exact. l2 sums squares of differences, so its error goes with the
+    distance itself, wherever the data lies; that of ip and cosine goes with the lengths of the
+    rows.
     """
     exact = distances(metric, queries, base)
-    if metric == "hamming":
+    if metric in BIT_METRICS:
         return np.zeros_like(exact)
     if metric == "l2":
         return 1e-5 * exact + 1e-37

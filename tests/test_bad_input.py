@@ -156,12 +156,14 @@ def index_settings():
         ("dot", "ip"),
         ("inner_product", "ip"),
         ("angular", "cosine"),
+        ("tanimoto", "jaccard"),
     ):
         yield make("metric", ValueError, alias, 16, metric=alias)
         yield make("metric", ValueError, f"'{meant}'", 16, metric=alias)
-    for listed in ("cosine", "l2", "ip", "hamming"):
+    for listed in ("cosine", "l2", "ip", "hamming", "jaccard"):
         yield make("metric", ValueError, listed, 16, metric="no such metric")
-    yield make("metric", ValueError, "jaccard", 16, metric="jaccard", codec="bits")
+    yield make("metric", ValueError, "jaccard", 16, metric="jaccard", codec="sign")
+    yield make("metric", ValueError, "jaccard", 16, metric="jaccard")
     yield make("metric", TypeError, "int", 16, metric=3)
     yield make("metric", ValueError, "hamming", 16, metric="hamming")
     for codec in ("bits", "sign"):
@@ -421,8 +423,9 @@ def functions():
         if bad is None or np.ndim(bad) != 2 or got == "16":
             continue
         bits = rows(dtype=np.uint8)
-        yield knn("queries", error, got, queries=bad, base=bits, metric="hamming")
-        yield knn("base", error, got, queries=bits, base=bad, metric="hamming")
+        for metric in ("hamming", "jaccard"):
+            yield knn("queries", error, got, queries=bad, base=bits, metric=metric)
+            yield knn("base", error, got, queries=bits, base=bad, metric=metric)
     yield knn("queries", ValueError, "expected 16 dimensions, got 15", queries=rows(dim=15))
     yield knn("base", ValueError, "1", base=np.ones(16, np.float32))
     yield knn("queries", TypeError, "uint8", queries=rows(dtype=np.uint8))

@@ -289,6 +289,8 @@ def test_a_file_is_read_by_its_document_alone(kind, how, rng):
         norms = np.linalg.norm(rows.astype(np.float64), axis=1)
         expected = {"l2": norms**2, "ip": norms, "cosine": 1 / norms}[kind.metric]
         np.testing.assert_allclose(factors, expected, rtol=1e-6)
+    elif kind.metric == "jaccard":
+        np.testing.assert_array_equal(factors, np.unpackbits(rows, axis=1).sum(axis=1))
     else:
         assert factors is None
     if automatic:

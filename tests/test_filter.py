@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from checks import answer, assert_hits, assert_same_hits
-from kinds import BITS, COSINE, KINDS, L2, SIGN
+from kinds import BITS, COSINE, JACCARD, KINDS, L2, SIGN
 from reference import top_k
 
 
@@ -48,7 +48,7 @@ def test_every_form_of_a_filter_gives_the_same_exact_answer(filled, percent, rng
 
 
 @pytest.mark.parametrize("nq", [1, 5, 33])
-@pytest.mark.parametrize("kind", [BITS, SIGN, L2], ids=str)
+@pytest.mark.parametrize("kind", [BITS, JACCARD, SIGN, L2], ids=str)
 def test_a_filter_holds_for_every_row_at_every_size(kind, nq, rng):
     """Rows come in groups that a kernel reads at once: each place in a group is looked at."""
     dim = int(rng.choice([16, 72, 128, 256]))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import reference
 from checks import assert_hits, assert_same_hits
-from kinds import BITS, COSINE, FLOAT_KINDS, KINDS, L2
+from kinds import BITS, COSINE, FLOAT_KINDS, JACCARD, KINDS, L2
 
 import nearbit as nb
 
-KNN_KINDS = (*FLOAT_KINDS, BITS)
+KNN_KINDS = (*FLOAT_KINDS, BITS, JACCARD)
 
 
 @pytest.mark.parametrize("nq", [1, 9, 200])

@@ -131,7 +131,7 @@ class Life(RuleBasedStateMachine):
         assert_range(found, self.kind, queries, self.rows(), self.model.ids, radius)
 
     def rows(self):
-        width, dtype = (DIM // 8, np.uint8) if self.kind is BITS else (DIM, np.float32)
+        width, dtype = (DIM // 8, np.uint8) if self.kind.codec == "bits" else (DIM, np.float32)
         return self.model.matrix(width, dtype)
 
     @invariant()
@@ -152,4 +152,4 @@ def life_of(kind):
     return case
 
 
-TestFloat32L2, TestFloat32Ip, TestFloat32Cosine, TestBits, TestSign = map(life_of, KINDS)
+TestL2, TestIp, TestCosine, TestBits, TestJaccard, TestSign = map(life_of, KINDS)

@@ -135,7 +135,7 @@ def test_any_array_is_taken_or_refused_with_a_reason(bad):
 
 
 def take_or_refuse(kind, given):
-    index, rows = kind.filled(5, 32 if kind is BITS else 4)
+    index, rows = kind.filled(5, 32 if kind.codec == "bits" else 4)
     for call in (
         lambda: index.search(given, 3),
         lambda: index.range_search(given, 1.0),

@@ -155,7 +155,7 @@ py::tuple range_search(const Index& index, py::handle queries, py::handle radius
 
 py::tuple knn_of_arrays(py::handle queries, py::handle base, py::handle k_object,
                         const std::string& metric, py::handle threads, py::handle progress) {
-    const bool bits = metric == "hamming";
+    const bool bits = metric == "hamming" || metric == "jaccard";
     const py::array base_array =
         array_for(bits ? InputType::kBits : InputType::kFloat32, base, "base");
     if (base_array.ndim() != 2) {

@@ -7,13 +7,15 @@
 namespace nearbit {
 namespace {
 
-constexpr Metric kMetrics[] = {Metric::kL2, Metric::kIp, Metric::kCosine, Metric::kHamming};
+constexpr Metric kMetrics[] = {Metric::kL2, Metric::kIp, Metric::kCosine, Metric::kHamming,
+                               Metric::kJaccard};
 
 Metric metric_named(const std::string& name) {
     for (const Metric metric : kMetrics) {
         if (name == metric_name(metric)) return metric;
     }
-    throw InvalidArgument("metric: expected l2, ip, cosine or hamming, got '" + name + "'");
+    throw InvalidArgument("metric: expected l2, ip, cosine, hamming or jaccard, got '" + name +
+                          "'");
 }
 
 void check_dim(size_t dim, size_t most, const char* of) {
@@ -22,10 +24,9 @@ void check_dim(size_t dim, size_t most, const char* of) {
                           std::to_string(dim));
 }
 
-void check_hamming(Metric metric, const std::string& codec) {
-    if (metric == Metric::kHamming) return;
-    throw InvalidArgument("metric: expected 'hamming' for codec '" + codec + "', got '" +
-                          metric_name(metric) + "'");
+[[noreturn]] void refuse(Metric metric, const char* expected, const std::string& codec) {
+    throw InvalidArgument(std::string("metric: expected ") + expected + " for codec '" + codec +
+                          "', got '" + metric_name(metric) + "'");
 }
 
 }  // namespace
@@ -40,6 +41,8 @@ const char* metric_name(Metric metric) {
             return "cosine";
         case Metric::kHamming:
             return "hamming";
+        case Metric::kJaccard:
+            return "jaccard";
     }
     return "";
 }
@@ -47,26 +50,23 @@ const char* metric_name(Metric metric) {
 std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
                                         const std::string& metric_text) {
     const Metric metric = metric_named(metric_text);
+    const bool of_bits = metric == Metric::kHamming || metric == Metric::kJaccard;
     if (name == "float32") {
         check_dim(dim, kMaxDim, "dimensions");
-        if (metric == Metric::kHamming) {
-            throw InvalidArgument(
-                "metric: expected 'l2', 'ip' or 'cosine' for codec 'float32', got "
-                "'hamming'");
-        }
+        if (of_bits) refuse(metric, "'l2', 'ip' or 'cosine'", name);
         return make_float32(dim, metric);
     }
     if (name == "bits") {
-        check_hamming(metric, name);
+        if (!of_bits) refuse(metric, "'hamming' or 'jaccard'", name);
         check_dim(dim, kMaxBits, "bits");
         if (dim % 8 != 0) {
             throw InvalidArgument("dim: expected a multiple of 8 bits for codec 'bits', got " +
                                   std::to_string(dim));
         }
-        return make_bits(dim);
+        return make_bits(dim, metric);
     }
     if (name == "sign") {
-        check_hamming(metric, name);
+        if (metric != Metric::kHamming) refuse(metric, "'hamming'", name);
         check_dim(dim, kMaxDim, "dimensions");
         return make_sign(dim);
     }

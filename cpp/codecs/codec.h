@@ -15,7 +15,7 @@
 
 namespace nearbit {
 
-enum class Metric { kL2, kIp, kCosine, kHamming };
+enum class Metric { kL2, kIp, kCosine, kHamming, kJaccard };
 const char* metric_name(Metric metric);
 
 enum class InputType { kFloat32, kBits };  // a row: dim floats, or dim / 8 bytes

@@ -8,7 +8,7 @@ import os
 from nearbit.codecs import SUPPORT, Codec
 from nearbit.layouts import LAYOUTS, Flat
 
-METRICS = ("l2", "ip", "cosine", "hamming")
+METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
 ALIASES = {
     "euclidean": "l2",
     "sqeuclidean": "l2",
@@ -21,6 +21,7 @@ ALIASES = {
     "mips": "ip",
     "angular": "cosine",
     "cos": "cosine",
+    "tanimoto": "jaccard",
 }
 
 

@@ -42,12 +42,16 @@ class Bits(Codec):
     >>> ids = index.add(np.array([[0, 255], [1, 255]], dtype=np.uint8))
     >>> index.search(np.array([0, 255], dtype=np.uint8), k=2).distances
     array([0., 1.], dtype=float32)
+    >>> index = nb.Index(16, metric="jaccard", codec=nb.Bits())
+    >>> ids = index.add(np.array([[0, 255], [1, 254]], dtype=np.uint8))
+    >>> index.search(np.array([0, 255], dtype=np.uint8), k=2).distances  # 1 - 7 / 9
+    array([0.        , 0.22222222], dtype=float32)
     """
 
     name = "bits"
-    metrics = ("hamming",)
+    metrics = ("hamming", "jaccard")
     takes = "`dim / 8` uint8"
-    stores = "dim / 8 bytes"
+    stores = "dim / 8 bytes; 4 more for jaccard"
 
 
 @dataclass(frozen=True)

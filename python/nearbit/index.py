@@ -30,8 +30,9 @@ class Index:
     ----------
     dim : int
         Dimensions of a row, 1 to 65,536; for ``Bits`` its bits, a multiple of 8 up to 2**24.
-    metric : {"cosine", "l2", "ip", "hamming"}, optional
-        Distance: 1 - cos, squared Euclidean, negated inner product, number of differing bits.
+    metric : {"cosine", "l2", "ip", "hamming", "jaccard"}, optional
+        Distance: 1 - cos, squared Euclidean, negated inner product, number of differing bits,
+        1 - ``|a & b| / |a | b|`` (two rows without set bits: 0).
         Default: cosine for floats, hamming for ``Bits`` and ``Sign``.
     layout : Flat or "flat", optional
         Which items get scored. Default: all of them.

@@ -29,12 +29,12 @@ def knn(
     ----------
     queries : array_like, shape (n, dim) or (dim,)
         Float32 (other float dtypes, strides and byte orders are converted), or uint8 bits as
-        ``numpy.packbits`` makes them for ``metric="hamming"``.
+        ``numpy.packbits`` makes them for hamming and jaccard.
     base : array_like, shape (m, dim)
         What is searched. Don't write to it meanwhile.
     k : int, 1 to 65,536, default 10
-    metric : {"l2", "ip", "cosine", "hamming"}, default "l2"
-        l2 is squared, ip negated, cosine 1 - cos.
+    metric : {"l2", "ip", "cosine", "hamming", "jaccard"}, default "l2"
+        l2 is squared, ip negated, cosine 1 - cos, jaccard 1 - ``|a & b| / |a | b|``.
     threads : int, optional
         Default: see ``set_threads``.
     progress : callable (done, total), optional
