@@ -40,11 +40,6 @@ def test_knn_of_few_none_and_one(kind, rng):
     np.testing.assert_array_equal(one.distances, hits.distances[0])
 
 
-def test_knn_measures_l2_unless_told(rng):
-    queries, base = L2.rows(5, 12, rng), L2.rows(100, 12, rng)
-    assert_same_hits(nb.knn(queries, base), nb.knn(queries, base, 10, "l2"))
-
-
 def test_knn_reads_arrays_in_any_order_and_leaves_them_alone(rng):
     queries, base = L2.rows(20, 12, rng), L2.rows(500, 12, rng)
     expected = nb.knn(queries, base, 5)
@@ -173,3 +168,8 @@ def test_recall_of_sign_bits_against_floats_judges_by_distance(demo):
     assert recalls == sorted(recalls)
     assert 0.3 < recalls[0] < 0.9 < recalls[1]
     assert recalls[2] == 1
+
+
+def test_knn_takes_the_metric_that_an_index_takes(rng):
+    rows = rng.standard_normal((50, 16), dtype=np.float32)
+    assert nb.knn(rows, rows, 3).metric == nb.Index(16).metric == "cosine"

@@ -294,17 +294,6 @@ def test_ctrl_c_ends_a_search_among_very_long_rows_soon():
     assert took < 0.3
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_search_is_watched_while_it_looks_up_what_its_filter_admits(threads, rng):
-    index, rows = L2.filled(20_000, 64)
-    seen = []
-    mask = np.ones(20_000_000, dtype=bool)
-    index.search(
-        rows[:100], 3, filter=mask, threads=threads, progress=lambda done, _: seen.append(done)
-    )
-    assert seen.count(0) > 1
-
-
 def test_other_threads_run_while_a_filter_of_many_ids_is_prepared(rng):
     said = child.output(
         """

@@ -12,7 +12,7 @@ namespace nearbit {
 // returns when all have ended. If tasks throw, the rest are not begun and the exception of the
 // lowest i goes to the caller. With a watch, the caller polls it while it waits for others; in a
 // child that is forked in that the call throws InvalidState. Any number of threads may call at
-// once; tasks may not call it themselves.
+// once, and a progress callback may search.
 void parallel_for(size_t n_tasks, size_t n_threads, Watch* watch,
                   const std::function<void(size_t)>& task);
 

@@ -38,8 +38,8 @@ std::optional<int64_t> lone_id_from(py::handle object, const char* argument);
 // Any object as an array of a dtype that rows of this type may have.
 py::array array_for(InputType type, py::handle object, const char* argument);
 
-// One filter for all queries (size 1), one for each, or none (empty). The pointers that were made
-// here are kept alive by it.
+// The filter of each query, or none at all (empty). The pointers that were made here are kept alive
+// by it.
 struct Filters {
     std::vector<std::shared_ptr<const Filter>> owned;
     std::vector<const Filter*> of_query;

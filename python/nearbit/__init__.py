@@ -2,11 +2,11 @@
 
 from nearbit import metrics
 from nearbit._core import CorruptIndexError, __version__
+from nearbit._knn import knn
 from nearbit.codecs import Bits, Float32, Sign
 from nearbit.hits import Hits, RangeHits, merge_hits
 from nearbit.index import Filter, Index, load
 from nearbit.layouts import Flat
-from nearbit.search import knn
 from nearbit.settings import set_threads, simd_info
 
 __all__ = [

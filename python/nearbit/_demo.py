@@ -45,7 +45,7 @@ def measure(demo: Demo, codec: str) -> Measured:
     single = [lambda q=q: index.search(q, K, threads=1) for q in demo.queries]
     batch = [lambda: index.search(demo.queries, K, threads=1)] * REPEATS
     return Measured(
-        bytes_per_vector=index.get(index.ids[:1]).nbytes,
+        bytes_per_vector=round(index.nbytes / len(index)),
         bytes_in_all=index.nbytes,
         recall_at_10=_recall(demo, ids, truth),
         hit_rate_at_1=float(right[:, 0].mean()),

@@ -165,7 +165,7 @@ def merge_hits(hits: Sequence[Hits], k: int) -> Hits:
     --------
     >>> import numpy as np, nearbit as nb
     >>> q = np.zeros((1, 2), np.float32)
-    >>> parts = [nb.knn(q, np.full((3, 2), x, np.float32), k=1) for x in (2, 1)]
+    >>> parts = [nb.knn(q, np.full((3, 2), x, np.float32), k=1, metric="l2") for x in (2, 1)]
     >>> nb.merge_hits(parts, k=2).distances
     array([[2., 8.]], dtype=float32)
     """

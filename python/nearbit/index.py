@@ -118,7 +118,7 @@ class Index:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of codes, factors and ids in memory (or mapped)."""
+        """Bytes of codes, factors and ids, held or mapped; not of room that is only reserved."""
         s = self._core.stats()
         return s["code_bytes"] + s["factor_bytes"] + s["id_bytes"]
 

@@ -16,7 +16,7 @@ def knn(
     queries: Rows,
     base: Rows,
     k: int = 10,
-    metric: str = "l2",
+    metric: str = "cosine",
     *,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -33,8 +33,9 @@ def knn(
     base : array_like, shape (m, dim)
         What is searched. Don't write to it meanwhile.
     k : int, 1 to 65,536, default 10
-    metric : {"l2", "ip", "cosine", "hamming", "jaccard"}, default "l2"
-        l2 is squared, ip negated, cosine 1 - cos, jaccard 1 - ``|a & b| / |a | b|``.
+    metric : {"l2", "ip", "cosine", "hamming", "jaccard"}, default "cosine"
+        As of an ``Index`` of floats. l2 is squared, ip negated, cosine 1 - cos, jaccard
+        1 - ``|a & b| / |a | b|``.
     threads : int, optional
         Default: see ``set_threads``.
     progress : callable (done, total), optional
