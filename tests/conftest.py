@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import zlib
 
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from nearbit.data import load_demo
+
+# A shell's background job ignores Ctrl-C, and so would the children in which tests raise it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(

@@ -89,7 +89,7 @@ def test_demo_prints_questions_and_a_table() -> None:
     names = load_demo().names
     shown = [line.strip() for line in done.stdout.splitlines() if line.strip() in names]
     assert len(shown) == 2
-    for words in ("bytes per vector", "1,536", "recall@10", "1.000", "microseconds per query"):
+    for words in ("bytes per vector", "1,540", "recall@10", "1.000", "microseconds per query"):
         assert words in done.stdout
 
 
