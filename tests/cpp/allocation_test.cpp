@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <new>
@@ -10,92 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "failing_new.h"
 #include "index/index.h"
-
-namespace {
-
-// This thread's allocation that fails, counted from 0; -1: none.
-thread_local long failing = -1;
-
-void* allocate(std::size_t n_bytes, std::size_t alignment) {
-    if (failing >= 0 && failing-- == 0) throw std::bad_alloc();
-    n_bytes = std::max<std::size_t>(n_bytes, 1);
-#ifdef _WIN32
-    void* got = _aligned_malloc(n_bytes, alignment);
-#else
-    void* got = std::aligned_alloc(alignment, (n_bytes + alignment - 1) / alignment * alignment);
-#endif
-    if (got == nullptr) throw std::bad_alloc();
-    return got;
-}
-
-void release(void* p) {
-#ifdef _WIN32
-    _aligned_free(p);
-#else
-    std::free(p);
-#endif
-}
-
-void* allocate_or_null(std::size_t n_bytes) noexcept {
-    try {
-        return allocate(n_bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-    } catch (const std::bad_alloc&) {
-        return nullptr;
-    }
-}
-
-}  // namespace
-
-// All forms, so that none of the sanitizers' own is left to meet another's delete.
-void* operator new(std::size_t n) {
-    return allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-}
-void* operator new[](std::size_t n) {
-    return allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-}
-void* operator new(std::size_t n, std::align_val_t a) {
-    return allocate(n, std::size_t(a));
-}
-void* operator new[](std::size_t n, std::align_val_t a) {
-    return allocate(n, std::size_t(a));
-}
-void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
-    return allocate_or_null(n);
-}
-void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
-    return allocate_or_null(n);
-}
-void operator delete(void* p) noexcept {
-    release(p);
-}
-void operator delete[](void* p) noexcept {
-    release(p);
-}
-void operator delete(void* p, std::size_t) noexcept {
-    release(p);
-}
-void operator delete[](void* p, std::size_t) noexcept {
-    release(p);
-}
-void operator delete(void* p, std::align_val_t) noexcept {
-    release(p);
-}
-void operator delete[](void* p, std::align_val_t) noexcept {
-    release(p);
-}
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-    release(p);
-}
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
-    release(p);
-}
-void operator delete(void* p, const std::nothrow_t&) noexcept {
-    release(p);
-}
-void operator delete[](void* p, const std::nothrow_t&) noexcept {
-    release(p);
-}
 
 namespace nearbit {
 namespace {
@@ -147,14 +62,14 @@ void expect_holds(const Index& index, size_t dim, const Held& held) {
 // True if the change needs so many allocations: then one failed, and nothing is changed.
 bool fails(long at, const std::function<void()>& change) {
     bool failed = false;
-    failing = at;
+    failing_new = at;
     try {
         change();
     } catch (const std::bad_alloc&) {
         failed = true;
     }
-    const bool reached = failing < 0;
-    failing = -1;
+    const bool reached = failing_new < 0;
+    failing_new = -1;
     EXPECT_EQ(failed, reached) << "allocation " << at << " failed and nobody was told";
     return failed;
 }
