@@ -10,7 +10,7 @@ constexpr double kCacheBytes = 16 << 20;  // of the last cache, for one index
 // Whether rows are scored one by one where they are admitted, instead of all in turn with the
 // others left out. Against a sequential scan, a lone row costs about three times its bytes and the
 // latency of the first from memory, and little but its bookkeeping in the cache; the constants err
-// on the side of the scan, which never takes longer than without a filter (Zen 4: rows of 32 to
+// on the side of the scan, which takes about as long as without a filter (Zen 4: rows of 32 to
 // 3136 bytes, bench/exact.py --only filter).
 bool lone_rows_pay(double row_bytes, const Admitted& admitted, bool from_memory) {
     if (admitted.words == nullptr) return false;
