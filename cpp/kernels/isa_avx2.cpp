@@ -20,12 +20,14 @@ namespace {
 #include "kernels/bits_tile_x86.inl"
 #include "kernels/bits_avx2.inl"
 #include "kernels/dense_x86.inl"
+#include "kernels/codes_common.inl"
+#include "kernels/codes_scalar.inl"
 // clang-format on
 
 }  // namespace
 }  // namespace avx2
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = {"avx2", avx2::dense_kernels, avx2::bits_kernels};
+const Kernels kAvx2Kernels = {"avx2", avx2::dense_kernels, avx2::bits_kernels, avx2::codes_kernels};
 
 }  // namespace nearbit

@@ -19,12 +19,15 @@ namespace {
 #include "kernels/bits_tile_x86.inl"
 #include "kernels/bits_avx512.inl"
 #include "kernels/dense_x86.inl"
+#include "kernels/codes_common.inl"
+#include "kernels/codes_scalar.inl"
 // clang-format on
 
 }  // namespace
 }  // namespace avx512
 
 extern const Kernels kAvx512Kernels;
-const Kernels kAvx512Kernels = {"avx512", avx512::dense_kernels, avx512::bits_kernels};
+const Kernels kAvx512Kernels = {"avx512", avx512::dense_kernels, avx512::bits_kernels,
+                                avx512::codes_kernels};
 
 }  // namespace nearbit

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "kernels/kernels.h"
 
 namespace nearbit {
@@ -8,12 +10,15 @@ namespace {
 #include "kernels/sink.inl"
 #include "kernels/bits_scalar.inl"
 #include "kernels/dense_scalar.inl"
+#include "kernels/codes_common.inl"
+#include "kernels/codes_scalar.inl"
 // clang-format on
 
 }  // namespace
 }  // namespace scalar
 
 extern const Kernels kScalarKernels;
-const Kernels kScalarKernels = {"scalar", scalar::dense_kernels, scalar::bits_kernels};
+const Kernels kScalarKernels = {"scalar", scalar::dense_kernels, scalar::bits_kernels,
+                                scalar::codes_kernels};
 
 }  // namespace nearbit

@@ -17,7 +17,8 @@ namespace nearbit {
 struct Candidate {
     uint32_t query;  // 0 for the kernels of one query
     uint32_t row;    // within the block
-    float distance;  // canonical; undefined from a dense tile, whose candidates are to be re-scored
+    float distance;  // canonical; undefined from a dense tile and from scans and tiles of compact
+                     // codes, whose candidates are to be re-scored
 };
 
 // Where a kernel puts candidates. When fewer than kSinkRoom places are left it calls drain, which
@@ -136,12 +137,105 @@ struct BitsKernels {
                          const BitsBlock& block, const CountedLimit* limits, Sink* sink);
 };
 
+// ------------------------------------------------------------------------------------- codes
+//
+// Compact codes, kept in groups of 32 items: byte j of item i of a group lies at group + 32 j + i,
+// so that one vector holds the same byte of 32 items. A code is its factors' bytes (the scale's,
+// then the norm's), then its payload. A row is reported when
+//   norm - scale * (gain * sum + offset) <= bound
+// in float, in any order of rounding, where sum is the integer that the query's tables and the
+// row's payload make. So the caller puts a margin into the bound.
+
+// A positive float in one or two bytes (little-endian: two byte rows of the group). 0 means 0,
+// another c the float whose bits are base + (c - 1) * step, taken modulo 2^32.
+struct SmallFloat {
+    uint32_t base, step;
+};
+
+struct CodeFactors {
+    SmallFloat scale, norm;
+    uint8_t scale_bytes;  // 0 (then each scale is 1), 1 or 2
+    uint8_t norm_bytes;   // 0 (then each norm is 0), 1 or 2
+};
+
+struct CodesBlock {
+    const uint8_t* groups;  // 32-byte aligned; (n + 31) / 32 groups of 32 * code_bytes bytes
+    size_t code_bytes;      // with the factors'
+    CodeFactors factors;
+    const uint64_t* admit;  // as in DenseBlock; row 0 is item 0 of the first group
+    uint32_t n;             // items of the last group from n on hold anything
+};
+
+// sum: of tables[b][0][low half] + tables[b][1][high half] over the n_bytes bytes of the payload
+// from first_byte on, tables[b][2][16] for the b-th of them. n_bytes is at most 32,768, so that a
+// sum is exact in a float.
+struct NibbleQuery {
+    const uint8_t* tables;  // n_bytes times 32
+    size_t n_bytes, first_byte;
+    float gain, offset;
+    bool small;  // no entry is above 127: two look-ups fit in a byte, which is faster
+};
+
+// nq such queries on the same bytes.
+struct NibbleTile {
+    const uint8_t* tables;  // of query q: from tables + q * stride on
+    size_t stride;
+    size_t n_bytes, first_byte;
+    const float *gain, *offset, *bound;  // nq each; drain lowers bound[] in place
+    uint32_t nq;
+    bool small;
+};
+
+// sum: of tables[b][byte] over the same bytes. It and its parts must fit in an int32.
+struct ByteQuery {
+    const int32_t* tables;  // n_bytes times 256
+    size_t n_bytes, first_byte;
+    float gain, offset;
+};
+
+struct ByteTile {
+    const int32_t* tables;  // of query q: from tables + q * stride on
+    size_t stride;
+    size_t n_bytes, first_byte;
+    const float *gain, *offset, *bound;
+    uint32_t nq;
+};
+
+// A grid of bit planes: levels, most significant first; level l holds a bit for each of the first
+// level_dims[l] dimensions (no more than the level before), least significant bit first, in
+// (level_dims[l] + 7) / 8 bytes, one level behind the other. Bits that fill a byte up count for
+// nothing.
+struct GridQuery {
+    const int16_t* values;  // one for each of level_dims[0] dimensions, -4095 to 4095
+    const uint32_t* level_dims;
+    uint32_t levels;  // 1 to 8; level_dims are at most 65,536
+};
+
+struct CodesKernels {
+    // Every admitted row within the bound.
+    void (*nibble_scan)(const NibbleQuery& query, const CodesBlock& block, const float* bound,
+                        Sink* sink);
+    void (*byte_scan)(const ByteQuery& query, const CodesBlock& block, const float* bound,
+                      Sink* sink);
+
+    // The same for many queries.
+    void (*nibble_tile)(const NibbleTile& tile, const CodesBlock& block, Sink* sink);
+    void (*byte_tile)(const ByteTile& tile, const CodesBlock& block, Sink* sink);
+
+    // sum over l of 2^(levels - 1 - l) * (sum of the values at level l's set bits), exact, of
+    // chosen rows (null: rows 0..n-1). payload: of row 0, its bytes one behind the other; row i's
+    // are at payload + i * stride.
+    void (*grid_sums)(const GridQuery& query, const uint8_t* payload, size_t stride,
+                      const uint32_t* which, size_t n, int64_t* out);
+};
+
 // ------------------------------------------------------------------------------------- the table
 
 struct Kernels {
     const char* isa;  // "scalar", "avx2", "avx512"
     DenseKernels dense;
     BitsKernels bits;
+    CodesKernels codes;
 };
 
 // The table in use, chosen once: the best that this processor runs, or what NEARBIT_ISA names

@@ -1,0 +1,448 @@
+// Every kernel on compact codes of every table against sums and distances by the book.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "codecs/groups.h"
+#include "fenced_bytes.h"
+#include "kernels/kernels.h"
+
+namespace nearbit {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+using Random = std::mt19937;
+
+// From about 0.5 to 8, all codes of a byte apart; two bytes are finer.
+constexpr SmallFloat kByteScale = {0x3f000000, 0x00020000};
+constexpr SmallFloat kWordScale = {0x3f000000, 0x00000200};
+constexpr SmallFloat kByteNorm = {0x44000000, 0x00010000};
+constexpr SmallFloat kWordNorm = {0x44000000, 0x00000100};
+
+CodeFactors factors_of(uint8_t scale_bytes, uint8_t norm_bytes) {
+    return {scale_bytes == 2 ? kWordScale : kByteScale, norm_bytes == 2 ? kWordNorm : kByteNorm,
+            scale_bytes, norm_bytes};
+}
+
+double decoded(const SmallFloat& kind, const uint8_t* at, uint8_t n_bytes, double of_none) {
+    if (n_bytes == 0) return of_none;
+    const uint32_t code = n_bytes == 2 ? at[0] | uint32_t(at[1]) << 8 : at[0];
+    return code == 0 ? 0 : double(std::bit_cast<float>(kind.base + (code - 1) * kind.step));
+}
+
+// The smallest sink that the contract allows, and all that went through it.
+struct Log : Sink {
+    std::vector<Candidate> places = std::vector<Candidate>(kSinkRoom + 1);
+    std::vector<Candidate> found;
+
+    Log() {
+        items = places.data();
+        count = 0;
+        capacity = uint32_t(places.size());
+        drain = [](Sink* sink) { static_cast<Log*>(sink)->empty(); };
+    }
+    virtual ~Log() = default;
+    virtual void empty() {
+        ASSERT_LE(count, capacity);
+        found.insert(found.end(), items, items + count);
+        count = 0;
+    }
+};
+
+// What a test varies.
+struct Shape {
+    size_t n;
+    uint32_t nq;
+    size_t n_bytes;         // that the query reads
+    size_t before, behind;  // bytes of the payload that it doesn't
+    uint8_t scale_bytes, norm_bytes;
+    uint32_t most;  // the largest entry of nibble tables
+    bool byte_tables;
+    uint32_t seed;
+};
+
+std::ostream& operator<<(std::ostream& out, const Shape& s) {
+    return out << "n " << s.n << ", queries " << s.nq << ", bytes " << s.before << "+" << s.n_bytes
+               << "+" << s.behind << ", factors " << int(s.scale_bytes) << "+" << int(s.norm_bytes)
+               << ", entries to " << s.most << (s.byte_tables ? ", byte tables" : "");
+}
+
+// Codes in groups, queries, and every distance between them in double.
+struct Problem {
+    Shape shape;
+    CodeFactors factors;
+    size_t code_bytes;
+    FencedBytes groups, tables;
+    std::vector<float> gain, offset;
+    std::vector<double> distances, errors;  // of query q: n from q * n
+
+    explicit Problem(const Shape& s)
+        : shape(s),
+          factors(factors_of(s.scale_bytes, s.norm_bytes)),
+          code_bytes(s.scale_bytes + s.norm_bytes + s.before + s.n_bytes + s.behind),
+          groups(groups_for(s.n) * group_size(code_bytes), FencedBytes::kEndsAtFence, 32),
+          tables(s.nq * stride() * entry_size(), FencedBytes::kEndsAtFence, entry_size()) {
+        Random random(s.seed);
+        // The items behind the last hold anything too.
+        const size_t n_in_groups = groups_for(s.n) * kGroupLanes;
+        Bytes codes(n_in_groups * code_bytes);
+        for (uint8_t& byte : codes) byte = random() % 16 == 0 ? 0 : uint8_t(random());
+        for (size_t i = 0; i < n_in_groups; ++i) {
+            if (i % 7 == 3) {
+                std::fill_n(codes.begin() + ptrdiff_t(i * code_bytes), s.scale_bytes + s.norm_bytes,
+                            uint8_t(0));
+            }
+            put_lane(group(i), code_bytes, i % kGroupLanes, &codes[i * code_bytes]);
+        }
+        fill_tables(random);
+        for (uint32_t q = 0; q < s.nq; ++q) {
+            gain.push_back(0.25f + float(random() % 64) / 256);
+            offset.push_back(float(random() % 1000) - 500);
+            for (size_t i = 0; i < s.n; ++i) measure(q, &codes[i * code_bytes]);
+        }
+    }
+
+    size_t entry_size() const { return shape.byte_tables ? 4 : 1; }
+    size_t stride() const { return shape.n_bytes * (shape.byte_tables ? 256 : 32); }
+    const int32_t* byte_tables(uint32_t q = 0) {
+        return reinterpret_cast<const int32_t*>(tables.data()) + q * stride();
+    }
+    uint8_t* group(size_t i) { return groups.data() + i / kGroupLanes * group_size(code_bytes); }
+
+    void fill_tables(Random& random) {
+        const size_t entries = shape.nq * stride();
+        for (size_t e = 0; e < entries; ++e) {
+            if (shape.byte_tables) {
+                const int32_t entry = int32_t(random() % 20001) - 10000;
+                std::memcpy(tables.data() + 4 * e, &entry, 4);
+            } else {
+                // Every third query has the largest entry only.
+                const bool largest = e / stride() % 3 == 2;
+                tables.data()[e] = uint8_t(largest ? shape.most : random() % (shape.most + 1));
+            }
+        }
+    }
+
+    void measure(uint32_t q, const uint8_t* code) {
+        const uint8_t* payload = code + shape.scale_bytes + shape.norm_bytes + shape.before;
+        int64_t sum = 0;
+        for (size_t b = 0; b < shape.n_bytes; ++b) {
+            if (shape.byte_tables) {
+                sum += byte_tables(q)[256 * b + payload[b]];
+            } else {
+                const uint8_t* table = tables.data() + q * stride() + 32 * b;
+                sum += table[payload[b] & 15] + table[16 + (payload[b] >> 4)];
+            }
+        }
+        const double scale = decoded(factors.scale, code, shape.scale_bytes, 1);
+        const double norm = decoded(factors.norm, code + shape.scale_bytes, shape.norm_bytes, 0);
+        const double product = double(gain[q]) * double(sum);
+        distances.push_back(norm - scale * (product + double(offset[q])));
+        errors.push_back(1e-6 * (norm + scale * (std::abs(product) + std::abs(double(offset[q])))));
+    }
+
+    CodesBlock block(const uint64_t* admit = nullptr) {
+        return {groups.data(), code_bytes, factors, admit, uint32_t(shape.n)};
+    }
+
+    // A bound for each query that about one row in `per` is within.
+    std::vector<float> bounds(size_t per) const {
+        std::vector<float> chosen;
+        for (uint32_t q = 0; q < shape.nq; ++q) {
+            const auto begin = distances.begin() + ptrdiff_t(q * shape.n);
+            std::vector<double> sorted(begin, begin + ptrdiff_t(shape.n));
+            std::sort(sorted.begin(), sorted.end());
+            chosen.push_back(shape.n == 0 ? 0 : float(sorted[shape.n / per]));
+        }
+        return chosen;
+    }
+
+    // With `single`, the scan of each query; else the tile.
+    void run(const CodesKernels& kernels, const uint64_t* admit, const float* bound, bool single,
+             Log& log) {
+        const bool small = shape.most <= 127;
+        const CodesBlock codes = block(admit);
+        if (!single && shape.byte_tables) {
+            kernels.byte_tile({byte_tables(), stride(), shape.n_bytes, shape.before, gain.data(),
+                               offset.data(), bound, shape.nq},
+                              codes, &log);
+        } else if (!single) {
+            kernels.nibble_tile({tables.data(), stride(), shape.n_bytes, shape.before, gain.data(),
+                                 offset.data(), bound, shape.nq, small},
+                                codes, &log);
+        } else {
+            for (uint32_t q = 0; q < shape.nq; ++q) {
+                const size_t known = log.found.size();
+                if (shape.byte_tables) {
+                    kernels.byte_scan(
+                        {byte_tables(q), shape.n_bytes, shape.before, gain[q], offset[q]}, codes,
+                        bound + q, &log);
+                } else {
+                    kernels.nibble_scan({tables.data() + q * stride(), shape.n_bytes, shape.before,
+                                         gain[q], offset[q], small},
+                                        codes, bound + q, &log);
+                }
+                log.Log::empty();
+                for (size_t i = known; i < log.found.size(); ++i) {
+                    EXPECT_EQ(log.found[i].query, 0u);
+                    log.found[i].query = q;
+                }
+            }
+        }
+        log.empty();
+    }
+
+    // Whether what was reported is what is within the bounds.
+    void check(const std::vector<Candidate>& found, const uint64_t* admit,
+               const std::vector<float>& bound) {
+        std::vector<int> times(shape.nq * shape.n);
+        for (const Candidate& c : found) {
+            ASSERT_LT(c.query, shape.nq);
+            ASSERT_LT(c.row, shape.n);
+            ++times[c.query * shape.n + c.row];
+        }
+        for (uint32_t q = 0; q < shape.nq; ++q) {
+            for (size_t i = 0; i < shape.n; ++i) {
+                const size_t at = q * shape.n + i;
+                const bool may = admit == nullptr || (admit[i / 64] >> (i % 64) & 1);
+                ASSERT_LE(times[at], may ? 1 : 0) << shape << ": query " << q << ", row " << i;
+                if (!may || std::abs(distances[at] - double(bound[q])) <= errors[at]) continue;
+                ASSERT_EQ(times[at] == 1, distances[at] <= double(bound[q]))
+                    << shape << ": query " << q << ", row " << i << ", distance " << distances[at]
+                    << ", bound " << bound[q];
+            }
+        }
+    }
+};
+
+std::vector<const Kernels*> tables() {
+    const Kernels* const* begin;
+    const size_t n = runnable_kernels(&begin);
+    return {begin, begin + n};
+}
+
+// Some rows, no row of a group, whole groups.
+std::vector<uint64_t> some_admitted(size_t n, uint32_t seed) {
+    Random random(seed);
+    std::vector<uint64_t> admit(n / 64 + 1);
+    for (size_t g = 0; g < 2 * admit.size(); ++g) {
+        const uint32_t kind = random() % 4;
+        const uint32_t lanes = kind == 0 ? 0 : kind == 1 ? ~0u : uint32_t(random());
+        admit[g / 2] |= uint64_t(lanes) << (32 * (g & 1));
+    }
+    return admit;
+}
+
+void expect_right(const Shape& shape) {
+    Problem problem(shape);
+    const std::vector<uint64_t> admit = some_admitted(shape.n, shape.seed);
+    for (const Kernels* table : tables()) {
+        SCOPED_TRACE(table->isa);
+        for (const size_t per : {2, 50}) {
+            const std::vector<float> bound = problem.bounds(per);
+            for (const bool single : {true, false}) {
+                for (const uint64_t* mask : {static_cast<const uint64_t*>(nullptr), admit.data()}) {
+                    Log log;
+                    problem.run(table->codes, mask, bound.data(), single, log);
+                    problem.check(log.found, mask, bound);
+                    if (testing::Test::HasFatalFailure()) return;
+                }
+            }
+        }
+    }
+}
+
+TEST(CodesKernels, EveryNumberOfRowsUpTo140) {
+    for (size_t n = 0; n <= 140; ++n) {
+        expect_right({n, 3, 5, 0, 0, 1, 0, 255, false, uint32_t(n)});
+        expect_right({n, 2, 4, 0, 0, 1, 2, 127, false, uint32_t(n)});
+        expect_right({n, 2, 3, 0, 0, 2, 2, 0, true, uint32_t(n)});
+    }
+}
+
+TEST(CodesKernels, EveryNumberOfBytes) {
+    std::vector<size_t> lengths;
+    for (size_t n_bytes = 1; n_bytes <= 70; ++n_bytes) lengths.push_back(n_bytes);
+    for (const size_t n_bytes : {96, 126, 127, 128, 129, 130, 191, 255, 256, 257, 384, 2000})
+        lengths.push_back(n_bytes);
+    for (const size_t n_bytes : lengths) {
+        expect_right({77, 5, n_bytes, 0, 0, 1, 2, 255, false, 1});
+        expect_right({200, 3, n_bytes, 0, 0, 2, 0, 127, false, 2});
+        expect_right({45, 2, n_bytes, 0, 0, 1, 0, 0, true, 3});
+    }
+}
+
+TEST(CodesKernels, TheLongestCodes) {
+    expect_right({40, 3, 32768, 0, 0, 1, 0, 255, false, 1});
+    expect_right({40, 3, 32768, 0, 0, 1, 0, 127, false, 1});
+}
+
+TEST(CodesKernels, EveryLayoutOfFactors) {
+    for (const uint8_t scale_bytes : {0, 1, 2}) {
+        for (const uint8_t norm_bytes : {0, 1, 2}) {
+            expect_right({99, 3, 16, 0, 0, scale_bytes, norm_bytes, 255, false, 5});
+            expect_right({99, 3, 8, 1, 2, scale_bytes, norm_bytes, 127, false, 6});
+            expect_right({99, 3, 4, 2, 1, scale_bytes, norm_bytes, 0, true, 7});
+        }
+    }
+}
+
+TEST(CodesKernels, EveryNumberOfQueries) {
+    for (uint32_t nq = 1; nq <= 13; ++nq) {
+        for (const size_t n : {70, 257, 3000}) {
+            expect_right({n, nq, 16, 0, 0, 1, 0, 255, false, nq});
+            expect_right({n, nq, 24, 3, 0, 1, 0, 127, false, nq});
+            expect_right({n, nq, 2, 0, 0, 1, 2, 0, true, nq});
+        }
+    }
+    expect_right({20000, 6, 48, 0, 0, 1, 2, 255, false, 9});
+}
+
+TEST(CodesKernels, ABoundThatNothingIsWithin) {
+    for (const bool byte_tables : {false, true}) {
+        Problem problem({500, 3, 7, 0, 0, 1, 2, 255, byte_tables, 1});
+        const std::vector<float> bound(3, -INFINITY);
+        for (const Kernels* table : tables()) {
+            for (const bool single : {true, false}) {
+                Log log;
+                problem.run(table->codes, nullptr, bound.data(), single, log);
+                EXPECT_TRUE(log.found.empty()) << table->isa;
+            }
+        }
+    }
+}
+
+// Lowers each query's bound when it has been drained for the first time.
+struct LoweringLog : Log {
+    std::vector<float>* bound;
+    const std::vector<float>* lower;
+
+    void empty() override {
+        Log::empty();
+        if (!found.empty()) *bound = *lower;
+    }
+};
+
+TEST(CodesKernels, BoundsThatFallAreReadAgain) {
+    for (const bool byte_tables : {false, true}) {
+        for (const bool single : {true, false}) {
+            Problem problem({4000, 5, 9, 0, 0, 1, 0, 255, byte_tables, 4});
+            for (const Kernels* table : tables()) {
+                const std::vector<float> lower = problem.bounds(100);
+                std::vector<float> bound = problem.bounds(2);
+                const std::vector<float> first = bound;
+                LoweringLog log;
+                log.bound = &bound;
+                log.lower = &lower;
+                problem.run(table->codes, nullptr, bound.data(), single, log);
+                std::vector<Candidate> within;
+                for (const Candidate& c : log.found) {
+                    const size_t at = c.query * problem.shape.n + c.row;
+                    EXPECT_LE(problem.distances[at], double(first[c.query]) + problem.errors[at]);
+                    if (problem.distances[at] <= double(lower[c.query]) + problem.errors[at]) {
+                        within.push_back(c);
+                    }
+                }
+                problem.check(within, nullptr, lower);
+                // What was in hand when the bounds fell: no more than a few groups of each query.
+                EXPECT_LE(log.found.size() - within.size(), 5 * kSinkRoom + kSinkRoom)
+                    << table->isa;
+            }
+        }
+    }
+}
+
+TEST(CodesKernels, GridSumsAreExact) {
+    std::vector<uint32_t> all_dims;
+    for (uint32_t dims = 1; dims <= 70; ++dims) all_dims.push_back(dims);
+    for (const uint32_t dims : {127, 128, 129, 384, 784, 1000, 65536}) all_dims.push_back(dims);
+    Random random(1);
+    for (const uint32_t dims : all_dims) {
+        for (uint32_t levels = 1; levels <= 8; ++levels) {
+            std::vector<uint32_t> level_dims(levels, dims);
+            for (uint32_t l = 1; l < levels; ++l) {
+                level_dims[l] =
+                    random() % 2 ? level_dims[l - 1] : uint32_t(random() % (level_dims[l - 1] + 1));
+            }
+            size_t payload_bytes = 0;
+            for (const uint32_t d : level_dims) payload_bytes += (d + 7) / 8;
+            FencedBytes query_bytes(2 * dims, FencedBytes::kEndsAtFence, 2);
+            int16_t* values = reinterpret_cast<int16_t*>(query_bytes.data());
+            const bool extreme = levels % 3 == 0;
+            for (uint32_t j = 0; j < dims; ++j) {
+                values[j] = int16_t(extreme ? -4095 : int(random() % 8191) - 4095);
+            }
+            const size_t n = dims > 5000 ? 3 : 7, stride = payload_bytes + levels % 2 * 3;
+            FencedBytes codes((n - 1) * stride + payload_bytes);
+            for (size_t b = 0; b < (n - 1) * stride + payload_bytes; ++b) {
+                codes.data()[b] = extreme ? 0xff : uint8_t(random());
+            }
+            std::vector<int64_t> expected;
+            for (size_t i = 0; i < n; ++i) {
+                const uint8_t* level = codes.data() + i * stride;
+                int64_t sum = 0;
+                for (uint32_t l = 0; l < levels; ++l) {
+                    for (uint32_t j = 0; j < level_dims[l]; ++j) {
+                        if (level[j / 8] >> (j % 8) & 1) {
+                            sum += int64_t(values[j]) << (levels - 1 - l);
+                        }
+                    }
+                    level += (level_dims[l] + 7) / 8;
+                }
+                expected.push_back(sum);
+            }
+            const std::vector<uint32_t> which = {uint32_t(n - 1), 0, 1, 1};
+            for (const Kernels* table : tables()) {
+                std::vector<int64_t> all(n), some(which.size());
+                const GridQuery query = {values, level_dims.data(), levels};
+                table->codes.grid_sums(query, codes.data(), stride, nullptr, n, all.data());
+                ASSERT_EQ(all, expected)
+                    << table->isa << ", dims " << dims << ", levels " << levels;
+                table->codes.grid_sums(query, codes.data(), stride, which.data(), which.size(),
+                                       some.data());
+                for (size_t i = 0; i < which.size(); ++i) {
+                    ASSERT_EQ(some[i], expected[which[i]]) << table->isa << ", dims " << dims;
+                }
+            }
+        }
+    }
+}
+
+TEST(Groups, LanesComeOutAsTheyWentIn) {
+    Random random(1);
+    for (const size_t code_bytes : {1, 3, 48, 197}) {
+        Bytes codes(kGroupLanes * code_bytes);
+        for (uint8_t& byte : codes) byte = uint8_t(random());
+        Bytes one_by_one(group_size(code_bytes)), together(group_size(code_bytes));
+        for (size_t lane = 0; lane < kGroupLanes; ++lane) {
+            put_lane(one_by_one.data(), code_bytes, lane, &codes[lane * code_bytes]);
+        }
+        put_lanes(together.data(), code_bytes, 0, 7, codes.data());
+        put_lanes(together.data(), code_bytes, 7, kGroupLanes - 7, &codes[7 * code_bytes]);
+        EXPECT_EQ(one_by_one, together);
+        for (size_t j = 0; j < code_bytes; ++j) {
+            EXPECT_EQ(together[32 * j + 5], codes[5 * code_bytes + j]);
+        }
+        Bytes code(code_bytes), some(3 * (code_bytes + 2), 77);
+        take_lane(together.data(), code_bytes, 31, code.data());
+        EXPECT_TRUE(std::equal(code.begin(), code.end(), &codes[31 * code_bytes]));
+        const uint8_t lanes[] = {9, 0, 31};
+        take_lanes(together.data(), code_bytes, lanes, 3, some.data(), code_bytes + 2);
+        for (size_t i = 0; i < 3; ++i) {
+            EXPECT_TRUE(std::equal(code.begin(), code.end(), &codes[31 * code_bytes]));
+            EXPECT_EQ(
+                std::memcmp(&some[i * (code_bytes + 2)], &codes[lanes[i] * code_bytes], code_bytes),
+                0);
+            EXPECT_EQ(some[i * (code_bytes + 2) + code_bytes], 77);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace nearbit
