@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "transforms/lanes.h"
 
 namespace nearbit {
 namespace {
@@ -86,14 +88,12 @@ void add_products(const double* a, const double* b, size_t n, double* tile) {
     for (size_t i = 0; i < kTile; i += 4) {
         for (size_t j = 0; j < kTile; j += 4) {
             const double *p = a + i * kTileRows, *q = b + j * kTileRows;
-            double sums[4][4] = {};
-            for (size_t r = 0; r < n; ++r, p += 4, q += 4) {
-                for (size_t x = 0; x < 4; ++x) {
-                    for (size_t y = 0; y < 4; ++y) sums[x][y] += p[x] * q[y];
-                }
-            }
+            Doubles sums[4][2] = {};
+            for (size_t r = 0; r < n; ++r) add_outer(sums, p + 4 * r, 1, q + 4 * r);
             for (size_t x = 0; x < 4; ++x) {
-                for (size_t y = 0; y < 4; ++y) tile[(i + x) * kTile + j + y] += sums[x][y];
+                double four[4];
+                std::memcpy(four, sums[x], sizeof four);
+                for (size_t y = 0; y < 4; ++y) tile[(i + x) * kTile + j + y] += four[y];
             }
         }
     }

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "transforms/lanes.h"
+
 namespace nearbit {
 namespace {
 
@@ -29,13 +31,8 @@ std::shared_ptr<const std::vector<float>> make_panels(size_t n_in, size_t n_out,
 template <size_t R>
 void times_panel(const float* rows, size_t n_in, const float* panel, float* out, size_t n_out,
                  size_t n_lanes) {
-    float sums[R][kLanes] = {};
-    for (size_t in = 0; in < n_in; ++in, panel += kLanes) {
-        for (size_t r = 0; r < R; ++r) {
-            const float x = rows[r * n_in + in];
-            for (size_t lane = 0; lane < kLanes; ++lane) sums[r][lane] += x * panel[lane];
-        }
-    }
+    Floats sums[R][kLanes * sizeof(float) / sizeof(Floats)] = {};
+    for (size_t in = 0; in < n_in; ++in) add_outer(sums, rows + in, n_in, panel + in * kLanes);
     for (size_t r = 0; r < R; ++r) {
         std::memcpy(out + r * n_out, sums[r], n_lanes * sizeof(float));
     }
