@@ -68,7 +68,55 @@ def settings(data):
         (n_bytes,) = struct.unpack_from("<I", data)
         words.append(data[4 : 4 + n_bytes].decode())
         data = data[4 + n_bytes :]
-    return (*words, *struct.unpack("<QQqB", data))
+    return (*words, *struct.unpack_from("<QQqB", data))
+
+
+class Learned:
+    """What training found, of the codecs rabitq and sq: the end of the section settings."""
+
+    def __init__(self, data):
+        self.data, self.metric = data, settings(data)[1]
+        dim = settings(data)[2]
+        self.at = sum(4 + len(word) for word in settings(data)[:2]) + 25
+        self.bits, self.seed, self.trained = self.read("<IQB")
+        self.mean = self.floats(dim)
+        self.transform = self.read("<III")
+        if self.transform[0] == 1:
+            self.rotation_seed = self.read("<Q")
+        self.grid_dim, self.grid_bits, self.direction = self.read("<IIB")
+        if not self.direction:
+            self.middles, self.steps = self.floats(2 * dim).reshape(dim, 2).T
+        self.scale, self.norm = self.read("<II"), self.read("<II")
+        (self.shrink,) = self.read("<f")
+        assert self.at == len(data)
+        coarse = self.metric == "cosine" or self.bits < 4
+        self.scale_bytes, self.norm_bytes = 1 if coarse else 2, 2 if self.metric == "l2" else 0
+
+    def read(self, layout):
+        values = struct.unpack_from(layout, self.data, self.at)
+        self.at += struct.calcsize(layout)
+        return values
+
+    def floats(self, n):
+        return np.array(self.read(f"<{n}f"), np.float32)
+
+    def factors(self, codes):
+        """(scale, norm) of each code, and its planes as numbers from 0 up, (n, grid_dim)."""
+        scales = _small(self.scale, codes[:, : self.scale_bytes])
+        ends = self.scale_bytes + self.norm_bytes
+        norms = _small(self.norm, codes[:, self.scale_bytes : ends])
+        planes = codes[:, ends:].reshape(len(codes), self.bits, -1)
+        bits = np.unpackbits(planes, axis=2, bitorder="little")[:, :, : self.grid_dim]
+        weights = 2 ** np.arange(self.bits - 1, -1, -1)
+        return scales, norms, np.tensordot(bits.astype(np.int64), weights, (1, 0))
+
+
+def _small(small, columns):
+    base, step = small
+    code = sum((columns[:, i].astype(np.int64) << (8 * i) for i in range(columns.shape[1])), 0)
+    code = np.broadcast_to(code, len(columns)).astype(np.int64)
+    values = (base + (code - 1) * step).astype(np.uint32).view(np.float32)
+    return np.where(code == 0, np.float32(0), values)
 
 
 def look_up(slots, ids, wanted):
@@ -90,7 +138,13 @@ def contents(data):
     words = settings(parts["settings"])
     codec, n = words[0], words[3]
     dtype = {"float32": "<f4"}.get(codec, np.uint8)
-    arrays = [np.frombuffer(parts["rows"], dtype).reshape(n, -1)]
+    arrays = [np.frombuffer(parts["rows"], dtype)]
+    if codec in ("rabitq", "sq"):  # groups of 32, byte by byte
+        groups = arrays[0].reshape(-(-n // 32), -1, 32)
+        arrays[0] = groups.transpose(0, 2, 1).reshape(32 * len(groups), -1)
+        assert not arrays[0][n:].any()
+        arrays[0] = arrays[0][:n]
+    arrays[0] = arrays[0].reshape(n, -1)
     for name, of in (("factors", "<f4"), ("ids", "<i8"), ("slots", "<u4")):
         arrays.append(np.frombuffer(parts[name], of) if name in parts else None)
     return words, *arrays

@@ -38,6 +38,10 @@ class Kind:
             return rng.choice(np.array([0, 1, 255], dtype=np.uint8), (n, dim // 8))
         return rng.integers(-2, 3, (n, dim)).astype(np.float32)
 
+    def row_bytes(self, dim):
+        """Bytes of a row in a file."""
+        return {"float32": 4 * dim, "bits": dim // 8, "sign": -(-dim // 8)}[self.codec]
+
     def stored(self, rows):
         """What `get` gives back of rows that were added."""
         return reference.pack_signs(rows) if self.codec == "sign" else rows
@@ -56,8 +60,54 @@ class Kind:
         return index, rows
 
 
+@dataclass(frozen=True)
+class CompactKind(Kind):
+    """A codec that learned from rows like those of the tests.
+
+    Its distances are estimates, so the reference is an index of the rows alone that gives them all;
+    test_compact.py says what they should be.
+    """
+
+    bits: int = 1
+
+    def __str__(self):
+        return f"{self.codec}{self.bits}-{self.metric}"
+
+    def new(self, dim):
+        codec = {"rabitq": nb.RaBitQ, "sq": nb.SQ}[self.codec](self.bits)
+        index = nb.Index(dim, metric=self.metric, codec=codec)
+        index.train(np.random.default_rng(dim).standard_normal((1024, dim), dtype=np.float32))
+        return index
+
+    def alone(self, rows):
+        index = self.new(rows.shape[1])
+        index.add(rows)
+        return index
+
+    def row_bytes(self, dim):
+        coarse = self.metric == "cosine" or self.bits < 4
+        return self.bits * -(-dim // 8) + (1 if coarse else 2) + (2 if self.metric == "l2" else 0)
+
+    def stored(self, rows):
+        return self.alone(rows).get(np.arange(len(rows)))
+
+    def distances(self, queries, rows):
+        if 0 in (len(queries), len(rows)):
+            return np.zeros((len(queries), len(rows)))
+        hits = self.alone(rows).search(queries, len(rows))
+        by_id = np.argsort(hits.ids, axis=1)
+        return np.take_along_axis(hits.distances, by_id, axis=1).astype(np.float64)
+
+    def tolerances(self, queries, rows):
+        return np.zeros((len(queries), len(rows)))
+
+
 L2, IP, COSINE = (Kind("float32", metric) for metric in reference.FLOAT_METRICS)
 BITS, JACCARD = (Kind("bits", metric) for metric in reference.BIT_METRICS)
 SIGN = Kind("sign", "hamming")
 FLOAT_KINDS = (L2, IP, COSINE)
-KINDS = (*FLOAT_KINDS, BITS, JACCARD, SIGN)
+RABITQ = CompactKind("rabitq", "l2", 2)
+RABITQ_BITS = CompactKind("rabitq", "ip", 1)
+SQ = CompactKind("sq", "cosine", 4)
+COMPACT_KINDS = (RABITQ, RABITQ_BITS, SQ)
+KINDS = (*FLOAT_KINDS, BITS, JACCARD, SIGN, *COMPACT_KINDS)

@@ -52,6 +52,11 @@ def with_value(value, n=3, dim=16, dtype=np.float32):
     return bad
 
 
+def fresh():
+    """An index that is to be trained."""
+    return nb.Index(16, codec=nb.RaBitQ())
+
+
 def bad_float_rows(argument):
     """(error, what the message says, rows) for 16 float dimensions."""
     masked = np.ma.masked_array(rows(), mask=np.eye(3, 16))
@@ -174,7 +179,13 @@ def index_settings():
     yield make("layout", TypeError, "int", 16, layout=3)
     yield make("codec", ValueError, "float32", 16, codec="no such codec")
     yield make("codec", TypeError, "int", 16, codec=3)
-    yield make("seed", TypeError, "", 16, seed=3)
+    yield make("seed", TypeError, "", 16, seed=1.5)
+    yield make("seed", ValueError, "", 16, seed=-1)
+    yield make("seed", ValueError, "", 16, seed=2**64)
+    for name, most in (("RaBitQ", 8), ("SQ", 8)):
+        for error, got, bits in (*bad_counts(1), (ValueError, f"got {most + 1}", most + 1)):
+            yield Bad(name, "bits", error, got, lambda s, n=name, b=bits: getattr(nb, n)(b))
+    yield Bad("SQ", "bits", ValueError, "4 or 8, got 5", lambda s: nb.SQ(5))
     for name in ("Flat", "Float32", "Bits", "Sign"):
         yield Bad(name, "", TypeError, "", lambda s, name=name: getattr(nb, name)(3))
         yield Bad(name, "", TypeError, "x", lambda s, name=name: getattr(nb, name)(x=3))
@@ -261,6 +272,26 @@ def changes():
         yield Bad("Index.reserve", "n", error, got, lambda s, n=n: s.floats.reserve(n))
     yield Bad("Index.reserve", "", (MemoryError, ValueError), "", lambda s: s.floats.reserve(2**50))
     yield Bad("Index.reserve", "", (MemoryError, ValueError), "", lambda s: s.floats.reserve(2**80))
+    few = "at least 1024 rows"
+    yield Bad("Index.train", "sample", ValueError, few, lambda s: fresh().train(rows()))
+    for error, got, sample in bad_float_rows("sample"):
+        if error is TypeError or "dimensions" in got:
+            yield Bad("Index.train", "sample", error, got, lambda s, x=sample: fresh().train(x))
+    for error, got, n in bad_counts(1):
+        yield Bad(
+            "Index.train",
+            "threads",
+            error,
+            got,
+            lambda s, n=n: fresh().train(rows(2000), threads=n),
+        )
+    yield Bad(
+        "Index.train",
+        "progress",
+        TypeError,
+        "int",
+        lambda s: fresh().train(rows(2000), progress=3),
+    )
     for name in ("compact", "stats", "copy", "to_bytes"):
         yield Bad(f"Index.{name}", "", TypeError, "", lambda s, n=name: getattr(s.floats, n)(3))
 

@@ -11,7 +11,7 @@ from checks import assert_hits, assert_range, next_id
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from kinds import BITS, KINDS
+from kinds import BITS, KINDS, RABITQ
 from reference import Model
 
 import nearbit as nb
@@ -152,4 +152,5 @@ def life_of(kind):
     return case
 
 
-TestL2, TestIp, TestCosine, TestBits, TestJaccard, TestSign = map(life_of, KINDS)
+TestL2, TestIp, TestCosine, TestBits, TestJaccard, TestSign, *_ = map(life_of, KINDS)
+TestRaBitQ = life_of(RABITQ)

@@ -286,6 +286,10 @@ py::dict stats(const Index& index) {
     result["code_bytes"] = s.code_bytes;
     result["factor_bytes"] = s.factor_bytes;
     result["id_bytes"] = s.directory_bytes;
+    if (s.train_size != 0) {
+        result["train_size"] = s.train_size;
+        result["trained"] = s.trained;
+    }
     return result;
 }
 
@@ -300,15 +304,20 @@ void bind_index(py::module_& m) {
         .def("__len__", &Filter::size);
 
     py::class_<Index>(m, "Index")
-        .def(py::init([](py::handle dim, const std::string& metric, const std::string& codec) {
+        .def(py::init([](py::handle dim, const std::string& metric, const std::string& codec,
+                         uint32_t bits, py::handle seed) {
+                 const CodecSettings settings = {
+                     .name = codec, .bits = bits, .seed = whole_from(seed, "seed", 0, SIZE_MAX)};
                  return std::make_unique<Index>(
-                     make_codec(codec, whole_from(dim, "dim", 1, kMaxBits), metric));
+                     make_codec(settings, whole_from(dim, "dim", 1, kMaxBits), metric));
              }),
-             arg("dim"), arg("metric"), arg("codec"))
+             arg("dim"), arg("metric"), arg("codec"), arg("bits"), arg("seed"))
         .def_property_readonly("dim", [](const Index& i) { return i.codec().dim(); })
         .def_property_readonly("metric",
                                [](const Index& i) { return metric_name(i.codec().metric()); })
         .def_property_readonly("codec", [](const Index& i) { return i.codec().name(); })
+        .def_property_readonly("bits", [](const Index& i) { return i.codec().bits(); })
+        .def_property_readonly("seed", [](const Index& i) { return i.codec().seed(); })
         .def_property_readonly("readonly", &Index::read_only)
         .def("__len__", &Index::size)
         .def("__contains__",
@@ -335,6 +344,16 @@ void bind_index(py::module_& m) {
         .def("replace", &replace, arg("ids"), arg("vectors"), arg("threads"), arg("progress"),
              arg("and_add"))
         .def("get", &get, arg("ids"))
+        .def(
+            "train",
+            [](Index& index, py::handle sample, py::handle threads, py::handle progress) {
+                const Rows rows = rows_from(sample, index.codec(), "sample");
+                const size_t n_threads = threads_from(threads);
+                PyWatch watch(progress);
+                const WithoutGil released;
+                index.train(rows.input, n_threads, &watch);
+            },
+            arg("sample"), arg("threads"), arg("progress"))
         .def(
             "reserve",
             [](Index& index, py::handle n_object) {

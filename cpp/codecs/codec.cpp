@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "codecs/bits.h"
+#include "codecs/compact.h"
 #include "codecs/dense.h"
 
 namespace nearbit {
@@ -47,8 +48,14 @@ const char* metric_name(Metric metric) {
     return "";
 }
 
-std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
+std::shared_ptr<const Codec> Codec::train(const float*, size_t, size_t, Watch*) const {
+    throw InvalidArgument(std::string("codec: expected one that is to be trained, got '") + name() +
+                          "'");
+}
+
+std::shared_ptr<const Codec> make_codec(const CodecSettings& settings, size_t dim,
                                         const std::string& metric_text) {
+    const std::string& name = settings.name;
     const Metric metric = metric_named(metric_text);
     const bool of_bits = metric == Metric::kHamming || metric == Metric::kJaccard;
     if (name == "float32") {
@@ -70,7 +77,19 @@ std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
         check_dim(dim, kMaxDim, "dimensions");
         return make_sign(dim);
     }
-    throw InvalidArgument("codec: expected float32, bits or sign, got '" + name + "'");
+    if (name == "rabitq" || name == "sq") {
+        check_dim(dim, kMaxDim, "dimensions");
+        if (of_bits) refuse(metric, "'l2', 'ip' or 'cosine'", name);
+        return make_compact(settings, dim, metric);
+    }
+    throw InvalidArgument("codec: expected float32, bits, sign, rabitq or sq, got '" + name + "'");
+}
+
+std::shared_ptr<const Codec> read_codec(const std::string& name, size_t dim,
+                                        const std::string& metric, Cursor& fields) {
+    if (name != "rabitq" && name != "sq") return make_codec(name, dim, metric);
+    make_codec(CodecSettings{.name = name, .bits = 4}, dim, metric);  // checks the rest
+    return read_compact(name, dim, metric_named(metric), fields);
 }
 
 }  // namespace nearbit

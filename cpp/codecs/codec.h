@@ -12,6 +12,8 @@
 #include <string>
 
 #include "base/memory.h"
+#include "base/watch.h"
+#include "files/cursor.h"
 
 namespace nearbit {
 
@@ -42,6 +44,7 @@ struct Block {
     const uint32_t* slots;  // the slot of each row; null: first_slot, first_slot + 1, ...
     uint32_t first_slot;
     uint32_t n;
+    bool grouped = false;  // codes lie in groups (codecs/groups.h); the first begins one
 
     uint32_t slot(uint32_t row) const { return slots != nullptr ? slots[row] : first_slot + row; }
 };
@@ -66,6 +69,21 @@ class Codec {
     virtual InputType output() const = 0;  // what decode gives back
     virtual size_t code_bytes() const = 0;
     virtual bool has_factors() const = 0;
+    // Whether a scan wants codes in groups of kGroupLanes, byte by byte (codecs/groups.h). Such a
+    // code holds its factors.
+    virtual bool grouped() const { return false; }
+
+    // A codec that learns from a sample is made untrained: it can then do nothing but train. The
+    // rows are those of an index, checked, scaled to length 1 for cosine by the codec itself.
+    virtual bool trained() const { return true; }
+    virtual size_t train_size() const { return 0; }   // rows that training wants
+    virtual size_t sample_size() const { return 0; }  // rows that are worth training on
+    virtual uint64_t seed() const { return 0; }
+    virtual uint32_t bits() const { return 0; }  // the setting
+    virtual std::shared_ptr<const Codec> train(const float* sample, size_t n, size_t threads,
+                                               Watch* watch) const;
+    // For files: settings and what training found, as read_codec reads them.
+    virtual void write(Fields&) const {}
 
     // codes: n * code_bytes(); factors: n, or null if there are none. Reads each input row once:
     // the code is checked, not the caller's array, which another thread may be writing to. Throws
@@ -96,8 +114,21 @@ class Codec {
 constexpr size_t kMaxDim = 65536;             // of floats
 constexpr size_t kMaxBits = size_t(1) << 24;  // counts of bits up to here are exact in a float
 
+// What a codec is asked to be; fields that it has no use for are 0.
+struct CodecSettings {
+    std::string name;
+    uint32_t bits = 0;
+    uint64_t seed = 0;
+};
+
 // The one table of what goes with what: throws InvalidArgument with what there is.
-std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
+std::shared_ptr<const Codec> make_codec(const CodecSettings& settings, size_t dim,
                                         const std::string& metric);
+std::shared_ptr<const Codec> read_codec(const std::string& name, size_t dim,
+                                        const std::string& metric, Cursor& fields);
+inline std::shared_ptr<const Codec> make_codec(const std::string& name, size_t dim,
+                                               const std::string& metric) {
+    return make_codec(CodecSettings{.name = name}, dim, metric);
+}
 
 }  // namespace nearbit

@@ -46,18 +46,6 @@ DenseForm form_of(Metric metric) {
                           short_text(squared_norm) + where);
 }
 
-// Length 1 / |x| for cosine, 0 for a zero row.
-double inverse_norm(double squared_norm, const char* argument, size_t at) {
-    if (squared_norm == 0) return 0;
-    const double norm = std::sqrt(squared_norm);
-    if (norm < kSmallestCosineNorm) {
-        throw InvalidArgument(std::string(argument) +
-                              ": expected zero rows or norms from 1e-30 up for cosine, got " +
-                              short_text(norm) + " in row " + std::to_string(at));
-    }
-    return 1 / norm;
-}
-
 // |x|^2 may be rounded either way; tile_error's allowance covers it.
 float factor_of(Metric metric, double squared_norm, const char* argument, size_t at) {
     if (metric == Metric::kL2) return float(squared_norm);
@@ -284,6 +272,17 @@ class Float32 final : public Codec {
 };
 
 }  // namespace
+
+double inverse_norm(double squared_norm, const char* argument, size_t at) {
+    if (squared_norm == 0) return 0;
+    const double norm = std::sqrt(squared_norm);
+    if (norm < kSmallestCosineNorm) {
+        throw InvalidArgument(std::string(argument) +
+                              ": expected zero rows or norms from 1e-30 up for cosine, got " +
+                              short_text(norm) + " in row " + std::to_string(at));
+    }
+    return 1 / norm;
+}
 
 void copy_checked(const float* rows, size_t n, size_t dim, float* copy, double* squared_norms,
                   const char* argument, size_t first_row) {

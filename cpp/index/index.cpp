@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "codecs/dense.h"
 #include "index/writing.h"
 
 namespace nearbit {
@@ -56,7 +57,9 @@ void check_ids(const std::vector<int64_t>& ids, Watch* watch) {
 }  // namespace
 
 Index::Index(std::shared_ptr<const Codec> codec)
-    : codec_(std::move(codec)), store_(std::make_shared<Store>(codec_)) {}
+    : codec_(std::move(codec)),
+      store_(std::make_shared<Store>(
+          codec_->trained() ? codec_ : make_float32(codec_->dim(), codec_->metric()))) {}
 
 // ------------------------------------------------------------------------------------ checks
 
@@ -86,35 +89,36 @@ std::vector<uint32_t> Index::find_all(const std::vector<int64_t>& ids, Watch* wa
 
 // ------------------------------------------------------------------------------------ steps
 
-Index::Staged Index::stage(const Input& vectors, const size_t* which, size_t n, size_t threads,
-                           Watch* watch) const {
-    const size_t code_bytes = codec_->code_bytes();
-    Staged staged{Memory(n * code_bytes), Memory(codec_->has_factors() ? n * sizeof(float) : 0)};
-    const size_t at_once = std::max<size_t>(1, kEncodeBytes / codec_->input_bytes());
+Index::Staged Index::stage(const Codec& codec, const Input& vectors, const size_t* which, size_t n,
+                           size_t threads, Watch* watch) {
+    const size_t code_bytes = codec.code_bytes();
+    Staged staged{Memory(n * code_bytes), Memory(codec.has_factors() ? n * sizeof(float) : 0)};
+    const size_t at_once = std::max<size_t>(1, kEncodeBytes / codec.input_bytes());
     parallel_for((n + at_once - 1) / at_once, threads, watch, [&](size_t task) {
         Memory scratch;
         const size_t first = task * at_once, end = std::min(n, first + at_once);
         for (size_t i = first; i < end; ++i) {
             const size_t row = which != nullptr ? which[i] : i;
-            codec_->encode(vectors.rows(row, 1, scratch), 1, staged.codes.data() + i * code_bytes,
-                           reinterpret_cast<float*>(staged.factors.data()) + i, vectors.argument,
-                           row);
+            codec.encode(vectors.rows(row, 1, scratch), 1, staged.codes.data() + i * code_bytes,
+                         reinterpret_cast<float*>(staged.factors.data()) + i, vectors.argument,
+                         row);
         }
         if (watch != nullptr) watch->advance(end - first);
     });
     return staged;
 }
 
-void Index::put(const Staged& staged, const std::vector<uint32_t>& slots, const int64_t* ids) {
-    const size_t code_bytes = codec_->code_bytes();
+void Index::put(Store& store, const Staged& staged, const std::vector<uint32_t>& slots,
+                const int64_t* ids) {
+    const size_t code_bytes = store.codec->code_bytes();
     const size_t at_once = std::max<size_t>(1, kExclusiveBytes / code_bytes);
     const float* const factors = reinterpret_cast<const float*>(staged.factors.data());
     for (size_t first = 0; first < slots.size(); first += at_once) {
         const Exclusive guard(lock_);
         for (size_t i = first; i < std::min(slots.size(), first + at_once); ++i) {
-            store_->rows.put(slots[i], staged.codes.data() + i * code_bytes,
-                             factors != nullptr ? factors + i : nullptr);
-            if (ids != nullptr) store_->ids.write_id(slots[i], ids[i]);
+            store.rows.put(slots[i], staged.codes.data() + i * code_bytes,
+                           factors != nullptr ? factors + i : nullptr);
+            if (ids != nullptr) store.ids.write_id(slots[i], ids[i]);
         }
     }
 }
@@ -138,15 +142,17 @@ void Index::reclaim(const Writing& writing) {
     retired_.erase(retired_.begin(), retired_.begin() + std::ptrdiff_t(gone));
 }
 
-void Index::append(const Input& vectors, const size_t* which, const std::vector<int64_t>& ids,
-                   size_t threads, Watch* watch, const Writing& writing,
-                   const std::function<void()>& apply_first) {
+void Index::append(Store& store, const Input& vectors, const size_t* which,
+                   const std::vector<int64_t>& ids, size_t threads, Watch* watch,
+                   const Writing& writing, const std::function<void()>& apply_first) {
     const size_t n = ids.size();
     reclaim(writing);
-    const size_t n_reused = std::min(n, free_.size()), n_fresh = n - n_reused;
+    // The slots that were freed are the present store's.
+    const size_t n_reused = &store == store_.get() ? std::min(n, free_.size()) : 0;
+    const size_t n_fresh = n - n_reused;
     std::vector<uint32_t> reused(free_.end() - std::ptrdiff_t(n_reused), free_.end());
     std::sort(reused.begin(), reused.end());
-    Directory& directory = store_->ids;
+    Directory& directory = store.ids;
     const size_t first = directory.n_slots();
     check_room(vectors, first + n_fresh);
     bool plain = n_reused == 0;
@@ -160,27 +166,33 @@ void Index::append(const Input& vectors, const size_t* which, const std::vector<
         admitted.back().second |= uint64_t(1) << (slot % 64);
     }
     {
-        Flat::Room room = store_->rows.room_for(first + n_fresh);
+        Flat::Room room = store.rows.room_for(first + n_fresh);
         const Exclusive guard(lock_);
         const Writing::Step step(writing);
-        store_->rows.adopt(std::move(room));
+        store.rows.adopt(std::move(room));
         directory.make_room(growth);
     }
 
-    // The first rows go where readers look at (and don't find) something, so by way of a copy.
-    const Staged staged = stage(vectors, which, n_reused, threads, watch);
-    const size_t at_once = std::max<size_t>(1, kEncodeBytes / codec_->input_bytes());
-    parallel_for((n_fresh + at_once - 1) / at_once, threads, watch, [&](size_t task) {
+    // The first rows go where readers look at something (which they don't find, or which is the
+    // neighbour in a group), so by way of a copy.
+    std::vector<uint32_t> seen = reused;
+    const size_t n_seen = n_reused + std::min(n_fresh, store.rows.n_shared(first));
+    for (size_t i = n_reused; i < n_seen; ++i) seen.push_back(uint32_t(first + i - n_reused));
+    const Staged staged = stage(*store.codec, vectors, which, n_seen, threads, watch);
+    // Whole groups, so that no two threads write to one.
+    const size_t at_once =
+        std::max<size_t>(1, kEncodeBytes / codec_->input_bytes() / kGroupLanes) * kGroupLanes;
+    parallel_for((n - n_seen + at_once - 1) / at_once, threads, watch, [&](size_t task) {
         Memory scratch;
-        const size_t begin = n_reused + task * at_once, end = std::min(n, begin + at_once);
+        const size_t begin = n_seen + task * at_once, end = std::min(n, begin + at_once);
         const size_t slot = first + begin - n_reused;
         if (which == nullptr) {
-            store_->rows.encode(slot, vectors.rows(begin, end - begin, scratch), end - begin,
-                                vectors.argument, begin);
+            store.rows.encode(slot, vectors.rows(begin, end - begin, scratch), end - begin,
+                              vectors.argument, begin);
         } else {
             for (size_t i = begin; i < end; ++i) {
-                store_->rows.encode(slot + i - begin, vectors.rows(which[i], 1, scratch), 1,
-                                    vectors.argument, which[i]);
+                store.rows.encode(slot + i - begin, vectors.rows(which[i], 1, scratch), 1,
+                                  vectors.argument, which[i]);
             }
         }
         if (watch != nullptr) watch->advance(end - begin);
@@ -199,8 +211,8 @@ void Index::append(const Input& vectors, const size_t* which, const std::vector<
         const Exclusive guard(lock_);
         directory.adopt(std::move(growth));
     }
-    for (size_t i = n_reused; i < n; ++i) directory.write_id(first + i - n_reused, ids[i]);
-    put(staged, reused, ids.data());
+    for (size_t i = n_seen; i < n; ++i) directory.write_id(first + i - n_reused, ids[i]);
+    put(store, staged, seen, ids.data());
     for (size_t begin = 0; begin < n; begin += kExclusiveSlots) {
         const Exclusive guard(lock_);
         for (size_t i = begin; i < std::min(n, begin + kExclusiveSlots); ++i) {
@@ -210,7 +222,7 @@ void Index::append(const Input& vectors, const size_t* which, const std::vector<
     free_.resize(free_.size() - n_reused);
     const Exclusive guard(lock_);
     directory.admit(n_fresh, admitted, next_id);
-    changed();
+    if (&store == store_.get()) changed();
 }
 
 // ------------------------------------------------------------------------------------ calls
@@ -241,8 +253,10 @@ std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>
         ids.resize(vectors.n);
         for (size_t i = 0; i < ids.size(); ++i) ids[i] = next + int64_t(i);
     }
-    if (!ids.empty())
-        append(vectors, nullptr, ids, threads, watch, writing, [&] { writing.apply(); });
+    if (ids.empty()) return ids;
+    const std::shared_ptr<Store> store = store_for(vectors, vectors.n, threads, watch);
+    append(*store, vectors, nullptr, ids, threads, watch, writing, [&] { writing.apply(); });
+    publish(store);
     return ids;
 }
 
@@ -257,10 +271,10 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
         throw UnknownId("ids: " + id_text(ids[size_t(missing - slots.begin())]) +
                         " is not in the index (upsert adds)");
     }
-    const Staged staged = stage(vectors, nullptr, vectors.n, threads, watch);
+    const Staged staged = stage(*store_->codec, vectors, nullptr, vectors.n, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
-    put(staged, slots, nullptr);
+    put(*store_, staged, slots, nullptr);
 }
 
 void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
@@ -281,11 +295,17 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
             new_ids.push_back(ids[i]);
         }
     }
-    const Staged staged = stage(vectors, old_rows.data(), old_rows.size(), threads, watch);
-    append(vectors, new_rows.data(), new_ids, threads, watch, writing, [&] {
+    const std::shared_ptr<Store> store = store_for(vectors, new_rows.size(), threads, watch);
+    for (size_t i = 0; store != store_ && i < old_rows.size(); ++i) {
+        old_slots[i] = store->ids.find(ids[old_rows[i]]);
+    }
+    const Staged staged =
+        stage(*store->codec, vectors, old_rows.data(), old_rows.size(), threads, watch);
+    append(*store, vectors, new_rows.data(), new_ids, threads, watch, writing, [&] {
         writing.apply();
-        put(staged, old_slots, nullptr);
+        put(*store, staged, old_slots, nullptr);
     });
+    publish(store);
 }
 
 size_t Index::remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch* watch) {
@@ -329,30 +349,47 @@ void Index::reserve(size_t n, Watch* watch) {
                               std::to_string(n));
     }
     const size_t memory = physical_memory();
-    if (memory != 0 && n > memory / codec_->code_bytes()) throw std::bad_alloc();
+    if (memory != 0 && n > memory / store_->codec->code_bytes()) throw std::bad_alloc();
     Flat::Room room = store_->rows.room_for(n);
     const Exclusive guard(lock_);
     const Writing::Step step(writing);
     store_->rows.adopt(std::move(room));
 }
 
-std::unique_ptr<Index::Store> Index::compacted(Watch* watch) const {
+std::unique_ptr<Index::Store> Index::compacted(std::shared_ptr<const Codec> codec, size_t threads,
+                                               Watch* watch) const {
     const Flat& rows = store_->rows;
     const Directory& ids = store_->ids;
     const size_t n = ids.n_live();
-    auto made = std::make_unique<Store>(codec_);
+    auto made = std::make_unique<Store>(std::move(codec));
     made->rows.adopt(made->rows.room_for(n));
     const bool plain = ids.densely_identity();
     made->ids.adopt(made->ids.prepare(n, 0, plain, watch));
-    size_t to = 0;
+    std::vector<uint32_t> live;
+    live.reserve(n);
     for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
         if (!ids.live(slot)) continue;
-        made->rows.put(to, rows.codes().at(slot), rows.factor(slot));
-        made->ids.write_id(to, ids.id_of(slot));
-        made->ids.enter(to, ids.id_of(slot));
-        ++to;
-        if (watch != nullptr && to % 1024 == 0) watch->advance(0);
+        made->ids.write_id(live.size(), ids.id_of(slot));
+        made->ids.enter(live.size(), ids.id_of(slot));
+        live.push_back(uint32_t(slot));
+        if (watch != nullptr && live.size() % 1024 == 0) watch->advance(0);
     }
+    const bool same = made->codec == store_->codec;
+    constexpr size_t kAtOnce = 32 * kGroupLanes;
+    parallel_for((n + kAtOnce - 1) / kAtOnce, threads, watch, [&](size_t task) {
+        Memory code(store_->codec->code_bytes());
+        Memory floats(same ? 0 : kAtOnce * codec_->input_bytes());
+        const size_t begin = task * kAtOnce, end = std::min(n, begin + kAtOnce);
+        for (size_t i = begin; i < end; ++i) {
+            if (same) {
+                made->rows.put(i, rows.code(live[i], code.data()), rows.factor(live[i]));
+            } else {
+                rows.decode(live[i], floats.data() + (i - begin) * codec_->input_bytes());
+            }
+        }
+        if (!same) made->rows.encode(begin, floats.data(), end - begin, "vectors", begin);
+        if (watch != nullptr) watch->advance(0);
+    });
     made->ids.admit(n, {}, ids.next_id());
     return made;
 }
@@ -360,19 +397,15 @@ std::unique_ptr<Index::Store> Index::compacted(Watch* watch) const {
 void Index::compact(Watch* watch) {
     Writing writing(*this, watch);
     if (store_->ids.all_live()) return;
-    std::shared_ptr<Store> made = compacted(watch);
+    std::shared_ptr<Store> made = compacted(store_->codec, 1, watch);
     writing.apply();
-    free_.clear();
-    retired_.clear();
-    const Exclusive guard(lock_);
-    store_.swap(made);
-    changed();
+    publish(std::move(made));
 }
 
 std::unique_ptr<Index> Index::copy(Watch* watch) const {
     const Writing writing(*this, watch, Writing::kReads);
     auto made = std::make_unique<Index>(codec_);
-    made->store_ = compacted(watch);
+    made->store_ = compacted(store_->codec, 1, watch);
     made->changed();
     return made;
 }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <span>
@@ -24,10 +25,13 @@
 
 namespace nearbit {
 
+class ContainerWriter;
+
 class Index {
   public:
     explicit Index(std::shared_ptr<const Codec> codec);
 
+    // As it was asked for: what it learned is with the rows that are stored by it.
     const Codec& codec() const { return *codec_; }
     bool read_only() const { return read_only_; }
 
@@ -46,6 +50,8 @@ class Index {
 
     struct Stats {
         size_t n_items, n_slots, code_bytes, factor_bytes, directory_bytes;
+        size_t train_size;  // 0: nothing to train
+        bool trained;
     };
     Stats stats() const;
 
@@ -60,6 +66,9 @@ class Index {
                 Watch* watch);
     void reserve(size_t n, Watch* watch);
     void compact(Watch* watch);
+    // Trains the codec on a sample instead of the first rows. Nothing to do for one that needs
+    // none.
+    void train(const Input& sample, size_t threads, Watch* watch);
 
     // ------------------------------------------------------------------ files (persist.cpp)
     std::unique_ptr<Index> copy(Watch* watch) const;
@@ -74,7 +83,8 @@ class Index {
   private:
     // All that compact() replaces at once. A search keeps the store that it began with.
     struct Store {
-        explicit Store(const std::shared_ptr<const Codec>& codec) : rows(codec) {}
+        explicit Store(std::shared_ptr<const Codec> codec_) : codec(codec_), rows(codec_) {}
+        const std::shared_ptr<const Codec> codec;  // of floats as they are, until there is training
         Flat rows;
         Directory ids;
     };
@@ -102,18 +112,31 @@ class Index {
     // Slots of ids, which must be distinct; kNoSlot for those that aren't there.
     std::vector<uint32_t> find_all(const std::vector<int64_t>& ids, Watch* watch) const;
     // Encodes rows which (null: 0 .. n - 1) of vectors aside.
-    Staged stage(const Input& vectors, const size_t* which, size_t n, size_t threads,
-                 Watch* watch) const;
+    static Staged stage(const Codec& codec, const Input& vectors, const size_t* which, size_t n,
+                        size_t threads, Watch* watch);
     // Puts staged rows, and ids if there are any, into slots in short exclusive steps.
-    void put(const Staged& staged, const std::vector<uint32_t>& slots, const int64_t* ids);
+    void put(Store& store, const Staged& staged, const std::vector<uint32_t>& slots,
+             const int64_t* ids);
     // Everything of an add but choosing and checking ids: rows which (null: all) of vectors.
     // apply_first is called when nothing can fail any more.
-    void append(const Input& vectors, const size_t* which, const std::vector<int64_t>& ids,
-                size_t threads, Watch* watch, const Writing& writing,
-                const std::function<void()>& apply_first);
+    void append(Store& store, const Input& vectors, const size_t* which,
+                const std::vector<int64_t>& ids, size_t threads, Watch* watch,
+                const Writing& writing, const std::function<void()>& apply_first);
     void reclaim(const Writing& writing);
     void changed();  // exclusive: ids or slots are not what they were
-    std::unique_ptr<Store> compacted(Watch* watch) const;
+    // The rows that are live one behind the other, stored by a codec.
+    std::unique_ptr<Store> compacted(std::shared_ptr<const Codec> codec, size_t threads,
+                                     Watch* watch) const;
+    // Where a call with more rows has to put them: the store as it is or, if training is due, one
+    // aside that has all rows by the codec then trained. publish puts that in the other's place.
+    // Rows are held as floats because the codec is not trained yet.
+    bool pending() const { return std::strcmp(store_->codec->name(), codec_->name()) != 0; }
+    std::shared_ptr<Store> store_for(const Input& vectors, size_t n_more, size_t threads,
+                                     Watch* watch) const;
+    std::shared_ptr<const Codec> trained_on(const Input& vectors, size_t threads,
+                                            Watch* watch) const;
+    void publish(std::shared_ptr<Store> store);
+    void write_groups(ContainerWriter& writer, Watch* watch) const;
     static std::unique_ptr<Index> open(std::shared_ptr<Mapping> mapping,
                                        std::span<const std::byte> bytes, const std::string& source,
                                        bool in_place, bool verify, Watch* watch);

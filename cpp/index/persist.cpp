@@ -34,12 +34,14 @@ void Index::write(Output& output, Watch* watch) const {
     ContainerWriter writer(output, kernels().isa);
 
     Fields settings;
-    settings.put_string(codec_->name());
+    const Codec& codec = pending() ? *codec_ : *store_->codec;
+    settings.put_string(codec.name());
     settings.put_string(metric_name(codec_->metric()));
     settings.put(uint64_t(codec_->dim()));
     settings.put(uint64_t(ids.n_live()));
     settings.put(int64_t(ids.next_id()));
     settings.put(uint8_t(identity));
+    codec.write(settings);
     writer.begin(kSettings, {.required = true, .mappable = false});
     writer.write(settings.data(), settings.size());
     writer.end();
@@ -65,8 +67,14 @@ void Index::write(Output& output, Watch* watch) const {
         if (ids.n_slots() > begin) put(begin, ids.n_slots() - begin);
         writer.end();
     };
-    write_column(kRows, store_->rows.codes(), true);
-    if (codec_->has_factors()) write_column(kFactors, store_->rows.factors(), false);
+    if (store_->codec->grouped()) {
+        writer.begin(kRows, kMapped);
+        write_groups(writer, watch);
+        writer.end();
+    } else {
+        write_column(kRows, store_->rows.codes(), true);
+    }
+    if (store_->codec->has_factors()) write_column(kFactors, store_->rows.factors(), false);
     if (!identity) {
         writer.begin(kIds, kMapped);
         std::vector<int64_t> piece;
@@ -91,6 +99,26 @@ void Index::write(Output& output, Watch* watch) const {
         writer.end();
     }
     writer.finish();
+}
+
+// The live codes, in groups anew.
+void Index::write_groups(ContainerWriter& writer, Watch* watch) const {
+    const size_t code_bytes = store_->codec->code_bytes();
+    Memory group(kGroupLanes * code_bytes), code(code_bytes);
+    size_t n = 0;
+    for (size_t slot = 0; slot < store_->ids.n_slots(); ++slot) {
+        if (!store_->ids.live(slot)) continue;
+        const std::byte* const lane = store_->rows.code(slot, code.data());
+        put_lane(reinterpret_cast<uint8_t*>(group.data()), code_bytes, n++ % kGroupLanes,
+                 reinterpret_cast<const uint8_t*>(lane));
+        if (n % kGroupLanes != 0) continue;
+        writer.write(group.data(), group.size());
+        std::memset(group.data(), 0, group.size());
+        if (watch != nullptr) watch->advance(kGroupLanes);
+    }
+    if (n % kGroupLanes == 0) return;
+    writer.write(group.data(), group.size());
+    if (watch != nullptr) watch->advance(n % kGroupLanes);
 }
 
 void Index::save(const std::string& path, Watch* watch) const {
@@ -129,13 +157,15 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     const auto n = settings.read<uint64_t>();
     const auto next_id = settings.read<int64_t>();
     const auto identity = settings.read<uint8_t>();
-    settings.expect_end();
-    std::shared_ptr<const Codec> codec;
+    std::shared_ptr<const Codec> asked;
     try {
-        codec = make_codec(codec_name, dim, metric);
+        asked = read_codec(codec_name, dim, metric, settings);
     } catch (const InvalidArgument& error) {
         settings.refuse(error.what());
     }
+    settings.expect_end();
+    auto index = std::make_unique<Index>(asked);
+    const std::shared_ptr<const Codec> codec = index->store_->codec;
     if (n > kMaxSlots || identity > 1 || next_id < -1 || (next_id >= 0 && uint64_t(next_id) < n)) {
         settings.refuse("expected a number of items, a next id and 0 or 1, got " +
                         std::to_string(n) + ", " + std::to_string(next_id) + " and " +
@@ -151,10 +181,10 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
         }
         return section;
     };
-    const auto codes = array(kRows, n, codec->code_bytes());
+    const size_t per_item = codec->grouped() ? kGroupLanes : 1;
+    const auto codes = array(kRows, (n + per_item - 1) / per_item, per_item * codec->code_bytes());
     const auto factors =
         codec->has_factors() ? array(kFactors, n, sizeof(float)) : std::span<const std::byte>();
-    auto index = std::make_unique<Index>(codec);
     Directory::Stored stored{};
     stored.n_items = n;
     stored.next_id = next_id;
@@ -174,12 +204,13 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
         }
     }
     const auto fill = [&](Column& column, std::span<const std::byte> items) {
+        const size_t n_items = items.size() / column.item_bytes();
         if (in_place) {
-            column.view(items.data(), n, mapping);
+            column.view(items.data(), n_items, mapping);
             return;
         }
-        column.grow(n);
-        column.for_each_piece(0, n, [&](size_t first, size_t m, std::byte* to) {
+        column.grow(n_items);
+        column.for_each_piece(0, n_items, [&](size_t first, size_t m, std::byte* to) {
             const auto piece = items.subspan(first * column.item_bytes(), m * column.item_bytes());
             std::memcpy(to, piece.data(), piece.size());
             if (mapping != nullptr) mapping->discard(piece);

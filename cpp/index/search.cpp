@@ -66,6 +66,7 @@ class Index::Searching final : public Searched {
     Searching(const Index& index, Watch* watch)
         : index_(index), watch_(watch), snapshot_(index.snapshot()) {}
 
+    const Codec& codec() const { return *snapshot_.store->codec; }
     size_t n_rows() const override { return snapshot_.n_slots; }
     std::shared_ptr<const Admit> admit(const Filter* filter) const override {
         return index_.admit(snapshot_, filter, watch_);
@@ -90,7 +91,8 @@ class Index::Searching final : public Searched {
 
 void Index::search(const SearchRequest& request, const TakeHits& take) const {
     const Calls::Stay stay(calls_);
-    run_search(Searching(*this, request.watch), *codec_, request, take);
+    const Searching searching(*this, request.watch);
+    run_search(searching, searching.codec(), request, take);
 }
 
 bool Index::try_search_one(const std::byte* query, size_t k, float radius, const char* argument,
@@ -99,8 +101,9 @@ bool Index::try_search_one(const std::byte* query, size_t k, float radius, const
     if (!lock_.try_lock_shared()) return false;
     const Shared guard(lock_, std::adopt_lock);
     const Directory& ids = store_->ids;
-    if (ids.n_slots() * codec_->code_bytes() > kAtOnceBytes) return false;
-    const std::unique_ptr<Scorer> scorer = codec_->prepare(query, 1, argument, 0);
+    const Codec& codec = *store_->codec;
+    if (ids.n_slots() * codec.code_bytes() > kAtOnceBytes) return false;
+    const std::unique_ptr<Scorer> scorer = codec.prepare(query, 1, argument, 0);
     Best best(k, radius, &ids);
     Collector* const collector = &best;
     Memory scratch;
@@ -161,9 +164,11 @@ Index::Stats Index::stats() const {
     const Directory& ids = store_->ids;
     return {.n_items = ids.n_live(),
             .n_slots = ids.n_slots(),
-            .code_bytes = ids.n_slots() * codec_->code_bytes(),
-            .factor_bytes = codec_->has_factors() ? ids.n_slots() * sizeof(float) : 0,
-            .directory_bytes = ids.n_bytes()};
+            .code_bytes = ids.n_slots() * store_->codec->code_bytes(),
+            .factor_bytes = store_->codec->has_factors() ? ids.n_slots() * sizeof(float) : 0,
+            .directory_bytes = ids.n_bytes(),
+            .train_size = codec_->train_size(),
+            .trained = !pending()};
 }
 
 }  // namespace nearbit

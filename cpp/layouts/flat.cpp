@@ -22,8 +22,10 @@ bool lone_rows_pay(double row_bytes, const Admitted& admitted, bool from_memory)
 
 Flat::Flat(std::shared_ptr<const Codec> codec)
     : codec_(std::move(codec)),
-      codes_(codec_->code_bytes(), chunk_items(codec_->code_bytes())),
-      factors_(codec_->has_factors() ? sizeof(float) : 0, codes_.per_chunk()) {}
+      grouped_(codec_->grouped()),
+      codes_((grouped_ ? kGroupLanes : 1) * codec_->code_bytes(),
+             chunk_items(codec_->code_bytes()) / (grouped_ ? kGroupLanes : 1)),
+      factors_(codec_->has_factors() ? sizeof(float) : 0, chunk_items(codec_->code_bytes())) {}
 
 void Flat::adopt(Room room) {
     codes_.adopt(std::move(room.codes));
@@ -32,24 +34,61 @@ void Flat::adopt(Room room) {
 
 void Flat::encode(size_t first, const std::byte* rows, size_t n, const char* argument,
                   size_t first_row) {
-    codes_.for_each_piece(first, first + n, [&](size_t at, size_t m, std::byte* codes) {
-        codec_->encode(rows + (at - first) * codec_->input_bytes(), m, codes,
-                       const_cast<float*>(factor(at)), argument, first_row + (at - first));
-    });
+    const size_t row_bytes = codec_->input_bytes(), code_bytes = codec_->code_bytes();
+    if (!grouped_) {
+        codes_.for_each_piece(first, first + n, [&](size_t at, size_t m, std::byte* codes) {
+            codec_->encode(rows + (at - first) * row_bytes, m, codes,
+                           const_cast<float*>(factor(at)), argument, first_row + (at - first));
+        });
+        return;
+    }
+    Memory codes(std::min(n, kGroupLanes) * code_bytes);
+    for (size_t begin = 0; begin < n; begin += kGroupLanes) {
+        const size_t m = std::min(kGroupLanes, n - begin);
+        codec_->encode(rows + begin * row_bytes, m, codes.data(), nullptr, argument,
+                       first_row + begin);
+        for (size_t i = 0; i < m; ++i) {
+            put(first + begin + i, codes.data() + i * code_bytes, nullptr);
+        }
+    }
 }
 
 void Flat::put(size_t slot, const std::byte* code, const float* factor) {
+    if (grouped_) {
+        put_lane(reinterpret_cast<uint8_t*>(codes_.at(slot / kGroupLanes)), codec_->code_bytes(),
+                 slot % kGroupLanes, reinterpret_cast<const uint8_t*>(code));
+        return;
+    }
     std::memcpy(codes_.at(slot), code, codec_->code_bytes());
     if (factor != nullptr) std::memcpy(factors_.at(slot), factor, sizeof(float));
 }
 
-Block Flat::block(size_t first, size_t n) const {
-    return {.codes = codes_.at(first),
-            .factors = factor(first),
-            .admit = nullptr,
-            .slots = nullptr,
-            .first_slot = uint32_t(first),
-            .n = uint32_t(n)};
+const std::byte* Flat::code(size_t slot, std::byte* scratch) const {
+    if (!grouped_) return codes_.at(slot);
+    take_lane(reinterpret_cast<const uint8_t*>(codes_.at(slot / kGroupLanes)), codec_->code_bytes(),
+              slot % kGroupLanes, reinterpret_cast<uint8_t*>(scratch));
+    return scratch;
+}
+
+void Flat::decode(size_t slot, std::byte* row) const {
+    Memory scratch(grouped_ ? codec_->code_bytes() : 0);
+    codec_->decode(code(slot, scratch.data()), 1, row);
+}
+
+template <class Visit>
+void Flat::for_each_block(size_t begin, size_t end, Visit visit) const {
+    const size_t per_item = grouped_ ? kGroupLanes : 1;
+    const size_t last = grouped_ ? groups_for(end) : end;
+    codes_.for_each_piece(begin / per_item, last, [&](size_t at, size_t n, const std::byte* codes) {
+        const size_t first = at * per_item;
+        visit(Block{.codes = codes,
+                    .factors = factor(first),
+                    .admit = nullptr,
+                    .slots = nullptr,
+                    .first_slot = uint32_t(first),
+                    .n = uint32_t(std::min(n * per_item, end - first)),
+                    .grouped = grouped_});
+    });
 }
 
 void Flat::search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,
@@ -57,10 +96,10 @@ void Flat::search(const Scorer& scorer, bool many_queries, size_t begin, size_t 
     const double row_bytes = double(codec_->code_bytes());
     // Many queries are bound by arithmetic, wherever the rows are.
     const bool from_memory = !many_queries && double(admitted.of) * row_bytes > kCacheBytes;
-    const bool alone = lone_rows_pay(row_bytes, admitted, from_memory);
-    codes_.for_each_piece(begin, end, [&](size_t first, size_t n, const std::byte*) {
-        Block piece = block(first, n);
-        piece.admit = admitted.words == nullptr ? nullptr : admitted.words + first / 64;
+    // A scan of groups passes over those in which no row is admitted by itself.
+    const bool alone = !grouped_ && lone_rows_pay(row_bytes, admitted, from_memory);
+    for_each_block(begin, end, [&](Block piece) {
+        piece.admit = admitted.words == nullptr ? nullptr : admitted.words + piece.first_slot / 64;
         if (!alone) {
             scorer.scan(piece, collectors, scratch);
         } else if (many_queries) {

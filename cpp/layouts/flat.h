@@ -3,6 +3,7 @@
 
 #include "base/column.h"
 #include "codecs/codec.h"
+#include "codecs/groups.h"
 
 namespace nearbit {
 
@@ -20,38 +21,49 @@ class Flat {
     struct Room {
         std::vector<Memory> codes, factors;
     };
-    Room room_for(size_t n) const { return {codes_.chunks_for(n), factors_.chunks_for(n)}; }
+    Room room_for(size_t n) const {
+        return {codes_.chunks_for(grouped_ ? groups_for(n) : n), factors_.chunks_for(n)};
+    }
     void adopt(Room room);
 
     // Encodes rows straight into slots first, first + 1, ... that no reader looks at yet.
     void encode(size_t first, const std::byte* rows, size_t n, const char* argument,
                 size_t first_row);
+    // How many of the slots from first on share a group with what readers look at: those can only
+    // be put while readers are kept out.
+    size_t n_shared(size_t first) const {
+        return grouped_ ? (kGroupLanes - first % kGroupLanes) % kGroupLanes : 0;
+    }
     // Puts one encoded row into a slot. factor: null if the codec has none.
     void put(size_t slot, const std::byte* code, const float* factor);
+    // The code in a slot: where it lies, or taken out of its group into scratch (code_bytes).
+    const std::byte* code(size_t slot, std::byte* scratch) const;
     const float* factor(size_t slot) const {
         return codec_->has_factors() ? reinterpret_cast<const float*>(factors_.at(slot)) : nullptr;
     }
-    void decode(size_t slot, std::byte* row) const { codec_->decode(codes_.at(slot), 1, row); }
+    void decode(size_t slot, std::byte* row) const;
 
     // Offers the admitted slots of begin..end-1 to the scorer's collectors. begin is a multiple of
     // 64.
     void search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,
                 const Admitted& admitted, Collector* const* collectors, Memory& scratch) const;
 
-    // For files: codes and factors one slot behind the other.
+    // For files: codes (or groups of them) and factors one slot behind the other.
     Column& codes() { return codes_; }
     const Column& codes() const { return codes_; }
     Column& factors() { return factors_; }
     const Column& factors() const { return factors_; }
 
   private:
-    Block block(size_t first, size_t n) const;
+    template <class Visit>
+    void for_each_block(size_t begin, size_t end, Visit visit) const;
     void search_chosen(const Scorer& scorer, const Block& block,
                        Collector* const* collectors) const;
     void search_packed(const Scorer& scorer, const Block& block, Collector* const* collectors,
                        Memory& scratch) const;
 
     std::shared_ptr<const Codec> codec_;
+    bool grouped_;
     Column codes_, factors_;
 };
 

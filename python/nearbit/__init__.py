@@ -3,13 +3,14 @@
 from nearbit import metrics
 from nearbit._core import CorruptIndexError, __version__
 from nearbit._knn import knn
-from nearbit.codecs import Bits, Float32, Sign
+from nearbit.codecs import SQ, Bits, Float32, RaBitQ, Sign
 from nearbit.hits import Hits, RangeHits, merge_hits
 from nearbit.index import Filter, Index, load
 from nearbit.layouts import Flat
 from nearbit.settings import set_threads, simd_info
 
 __all__ = [
+    "SQ",
     "Bits",
     "CorruptIndexError",
     "Filter",
@@ -17,6 +18,7 @@ __all__ = [
     "Float32",
     "Hits",
     "Index",
+    "RaBitQ",
     "RangeHits",
     "Sign",
     "__version__",

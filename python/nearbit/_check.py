@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 import os
 
+from nearbit._numbers import shown
 from nearbit.codecs import SUPPORT, Codec
 from nearbit.layouts import LAYOUTS, Flat
 
@@ -25,11 +25,6 @@ ALIASES = {
 }
 
 
-def shown(value: object) -> str:
-    """A value and its type, as errors show them."""
-    return f"{value!r} ({type(value).__name__})"
-
-
 def path_bytes(path: object) -> bytes:
     """A path as the core takes it."""
     if not isinstance(path, (str, bytes, os.PathLike)):
@@ -40,20 +35,6 @@ def path_bytes(path: object) -> bytes:
         msg = f"path: expected no null character, got {path!r}"
         raise ValueError(msg)
     return encoded
-
-
-def whole(value: object, name: str, least: int, most: int) -> int:
-    """An integer from least to most."""
-    wanted = f"{name}: expected an integer from {least} to {most}, got {shown(value)}"
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(wanted) from None
-    if isinstance(value, bool):
-        raise TypeError(wanted)
-    if not least <= number <= most:
-        raise ValueError(wanted)
-    return number
 
 
 def metric_name(metric: object) -> str:
@@ -79,6 +60,11 @@ def codec_settings(codec: object) -> Codec:
     if codec not in SUPPORT:
         raise ValueError(wanted)
     return SUPPORT[codec]()
+
+
+def codec_of(name: str, bits: int) -> Codec:
+    """The codec that the core names."""
+    return SUPPORT[name](bits) if bits else SUPPORT[name]()  # type: ignore[call-arg]
 
 
 def layout_settings(layout: object) -> Flat:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from nearbit._check import shown, whole
+from nearbit._numbers import shown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

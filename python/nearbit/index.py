@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nearbit import _core
-from nearbit._check import codec_settings, layout_settings, metric_for, path_bytes, shown
+from nearbit._check import codec_of, codec_settings, layout_settings, metric_for, path_bytes
 from nearbit._core import Filter
-from nearbit.codecs import SUPPORT, Codec
+from nearbit._numbers import shown
+from nearbit.codecs import Codec
 from nearbit.hits import Hits, RangeHits
 from nearbit.layouts import Flat
 
@@ -36,8 +37,10 @@ class Index:
         Default: cosine for floats, hamming for ``Bits`` and ``Sign``.
     layout : Flat or "flat", optional
         Which items get scored. Default: all of them.
-    codec : Float32, Bits, Sign or its name, optional
+    codec : Float32, Bits, Sign, RaBitQ, SQ or its name, optional
         What an item is stored as and scored by. Default: ``Float32``.
+    seed : int, 0 to 2**64 - 1, default 0
+        Of the random choices of a codec: the same seed and calls give the same index.
 
     Raises
     ------
@@ -69,18 +72,21 @@ class Index:
         metric: str | None = None,
         layout: Flat | str | None = None,
         codec: Codec | str | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         self._codec = codec_settings(codec)
         self._layout = layout_settings(layout)
         self._metric = metric_for(self._codec, metric)
-        self._core = _core.Index(dim, self._metric, self._codec.name)
+        bits = getattr(self._codec, "bits", 0)
+        self._core = _core.Index(dim, self._metric, self._codec.name, bits, seed)
 
     @classmethod
     def _of(cls, core: _core.Index) -> Index:
         index = cls.__new__(cls)
         index._core = core
         index._metric = core.metric
-        index._codec = SUPPORT[core.codec]()
+        index._codec = codec_of(core.codec, core.bits)
         index._layout = Flat()
         return index
 
@@ -129,7 +135,8 @@ class Index:
         -------
         dict
             ``items``; ``slots``, which also counts removed rows whose place is free for new ones;
-            ``code_bytes``, ``factor_bytes`` (norms) and ``id_bytes`` of all slots.
+            ``code_bytes``, ``factor_bytes`` (norms) and ``id_bytes`` of all slots; for a codec that
+            learns, ``train_size`` and whether it is ``trained``.
 
         Examples
         --------
@@ -320,6 +327,43 @@ class Index:
         return self._core.get(ids)
 
     # ------------------------------------------------------------------ changing
+
+    def train(
+        self,
+        sample: Rows,
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Train the codec on a sample, instead of on the first rows that are added.
+
+        Rows are otherwise held as float32 until ``stats()["train_size"]`` of them are there; the
+        codec is then trained on a random sample of them, once. Nothing happens for a codec that
+        needs no training.
+
+        Parameters
+        ----------
+        sample : array_like, shape (n, dim)
+            As for ``add``: rows like those that will be added, in random order.
+        threads : int, optional
+            As for ``add``.
+        progress : callable (done, total), optional
+            As for ``add``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for ``add``; fewer rows than ``train_size``; a codec that is trained already.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> index = nb.Index(64, codec=nb.RaBitQ(bits=4))
+        >>> index.train(np.random.default_rng(0).standard_normal((2_000, 64)))
+        >>> index.stats()["trained"]
+        True
+        """
+        self._core.train(sample, threads, progress)
 
     def add(
         self,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nearbit._check import shown
+from nearbit._numbers import shown
 from nearbit.hits import Hits
 
 if TYPE_CHECKING:

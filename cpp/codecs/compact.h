@@ -1,0 +1,61 @@
+// Compact codecs: a row becomes a few bytes and is scored without being decoded.
+//
+// With c the sample's mean and T a transform, r = T(x - c) is quantised to y, and products with a
+// row are estimated as <r, z> ~ s <y, z> with s = |x - c|^2 / <r, y>: exact for z = r, and unbiased
+// over random rotations ("RaBitQ", Gao and Long, SIGMOD 2024, section 3). Of s one byte is kept, or
+// two; l2 also keeps |x - c|^2 in two. What a quantiser is, and how <y, z> is found, is its own
+// affair.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "codecs/codec.h"
+#include "kernels/kernels.h"
+#include "transforms/transform.h"
+
+namespace nearbit {
+
+// Some queries, made ready for codes of one quantiser. Values are <y, z>, each one canonical
+// double.
+class QuantisedQueries {
+  public:
+    virtual ~QuantisedQueries() = default;
+    // The values of n codes (their payloads, stride bytes apart) for query q.
+    virtual void values(size_t q, const uint8_t* payloads, size_t stride, size_t n,
+                        double* values) const = 0;
+    // Reports every row of which norm - scale * value may be at most bounds[q]. Bounds are read
+    // again whenever the sink was drained.
+    virtual void scan(const CodesBlock& block, const float* bounds, Sink* sink) const = 0;
+    // The largest |value| that scan may come by, for the margin of its rounding.
+    virtual double largest(size_t q) const = 0;
+};
+
+class Quantiser {
+  public:
+    virtual ~Quantiser() = default;
+    virtual size_t dim() const = 0;  // of r and z
+    virtual size_t payload_bytes() const = 0;
+    // Writes the payload of r, gives <r, y> and |y|^2.
+    struct Products {
+        double with_row, with_self;
+    };
+    virtual Products encode(const float* r, uint8_t* payload) const = 0;
+    virtual void decode(const uint8_t* payload, float* y) const = 0;
+    virtual std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const = 0;
+    virtual void write(Fields& fields) const = 0;
+};
+
+// What a codec of this kind learns.
+struct CompactParts {
+    Transform transform;
+    std::unique_ptr<const Quantiser> quantiser;
+};
+
+// RaBitQ or SQ, untrained, and as write() wrote it.
+std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t dim, Metric metric);
+std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, Metric metric,
+                                          Cursor& fields);
+
+}  // namespace nearbit

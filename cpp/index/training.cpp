@@ -1,0 +1,84 @@
+// Training: once, when there are rows enough, or on a sample that is given.
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "codecs/dense.h"
+#include "index/index.h"
+#include "index/writing.h"
+
+namespace nearbit {
+
+std::shared_ptr<Index::Store> Index::store_for(const Input& vectors, size_t n_more, size_t threads,
+                                               Watch* watch) const {
+    if (!pending() || store_->ids.n_live() + n_more < codec_->train_size()) return store_;
+    return compacted(trained_on(vectors, threads, watch), threads, watch);
+}
+
+// The sample is drawn from the rows that are there and those of the call alike: rows often come in
+// some order of kind, and the first are then not like the others.
+std::shared_ptr<const Codec> Index::trained_on(const Input& vectors, size_t threads,
+                                               Watch* watch) const {
+    const Directory& ids = store_->ids;
+    std::vector<uint32_t> live;
+    for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
+        if (ids.live(slot)) live.push_back(uint32_t(slot));
+    }
+    const size_t n = live.size() + vectors.n, dim = codec_->dim();
+    Random random(codec_->seed());
+    const std::vector<uint64_t> chosen = sample(random, n, std::min(n, codec_->sample_size()));
+    const auto plain = make_float32(dim, codec_->metric());
+    Memory rows(chosen.size() * dim * sizeof(float)), scratch;
+    float factor;
+    for (size_t i = 0; i < chosen.size(); ++i) {
+        std::byte* const row = rows.data() + i * dim * sizeof(float);
+        if (chosen[i] < live.size()) {
+            store_->rows.decode(live[chosen[i]], row);
+        } else {
+            const size_t at = chosen[i] - live.size();
+            plain->encode(vectors.rows(at, 1, scratch), 1, row, &factor, vectors.argument, at);
+        }
+        if (watch != nullptr && i % 1024 == 0) watch->advance(0);
+    }
+    return codec_->train(reinterpret_cast<const float*>(rows.data()), chosen.size(), threads,
+                         watch);
+}
+
+void Index::train(const Input& sample, size_t threads, Watch* watch) {
+    Writing writing(*this, watch);
+    if (codec_->train_size() == 0) return;
+    if (!pending()) throw InvalidArgument("index: expected one that is not trained yet");
+    const size_t dim = codec_->dim();
+    if (sample.n < codec_->train_size()) {
+        throw InvalidArgument("sample: expected at least " + std::to_string(codec_->train_size()) +
+                              " rows for codec '" + codec_->name() + "', got " +
+                              std::to_string(sample.n));
+    }
+    const auto plain = make_float32(dim, codec_->metric());
+    Memory rows(sample.n * dim * sizeof(float)), scratch;
+    float factor;
+    for (size_t i = 0; i < sample.n; ++i) {
+        plain->encode(sample.rows(i, 1, scratch), 1, rows.data() + i * dim * sizeof(float), &factor,
+                      sample.argument, i);
+        if (watch != nullptr && i % 1024 == 0) watch->advance(0);
+    }
+    const auto codec =
+        codec_->train(reinterpret_cast<const float*>(rows.data()), sample.n, threads, watch);
+    std::shared_ptr<Store> made = compacted(codec, threads, watch);
+    if (watch != nullptr) watch->poll_now();
+    writing.apply();
+    publish(std::move(made));
+}
+
+void Index::publish(std::shared_ptr<Store> store) {
+    if (store == store_) return;
+    free_.clear();
+    retired_.clear();
+    const std::lock_guard<RwLock> guard(lock_);
+    store_.swap(store);
+    changed();
+}
+
+}  // namespace nearbit
