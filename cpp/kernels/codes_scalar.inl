@@ -51,8 +51,8 @@ void plain_group(const Tables& tables, size_t first_byte, float gain, float offs
     }
 }
 
-void plain_nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float* bound,
-                       Sink* sink) {
+void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float* bound,
+                 Sink* sink) {
     const PlainNibbles tables = {query.tables, query.n_bytes};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         plain_group(tables, query.first_byte, query.gain, query.offset, block, group, 0, bound,
@@ -60,8 +60,7 @@ void plain_nibble_scan(const NibbleQuery& query, const CodesBlock& block, const 
     }
 }
 
-void plain_byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound,
-                     Sink* sink) {
+void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
     const PlainBytes tables = {query.tables, query.n_bytes};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         plain_group(tables, query.first_byte, query.gain, query.offset, block, group, 0, bound,
@@ -69,7 +68,7 @@ void plain_byte_scan(const ByteQuery& query, const CodesBlock& block, const floa
     }
 }
 
-void plain_nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
+void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
             const PlainNibbles tables = {tile.tables + q * tile.stride, tile.n_bytes};
@@ -79,7 +78,7 @@ void plain_nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* si
     }
 }
 
-void plain_byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
+void byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
             const PlainBytes tables = {tile.tables + q * tile.stride, tile.n_bytes};
@@ -97,8 +96,8 @@ inline int64_t plain_level(const int16_t* values, const uint8_t* level, uint32_t
     return sum;
 }
 
-void plain_grid_sums(const GridQuery& query, const uint8_t* payload, size_t stride,
-                     const uint32_t* which, size_t n, int64_t* out) {
+void grid_sums(const GridQuery& query, const uint8_t* payload, size_t stride, const uint32_t* which,
+               size_t n, int64_t* out) {
     for (size_t i = 0; i < n; ++i) {
         const uint8_t* level = payload + (which ? which[i] : i) * stride;
         int64_t sum = 0;
@@ -113,6 +112,5 @@ void plain_grid_sums(const GridQuery& query, const uint8_t* payload, size_t stri
 
 }  // namespace codes
 
-constexpr CodesKernels codes_kernels = {codes::plain_nibble_scan, codes::plain_byte_scan,
-                                        codes::plain_nibble_tile, codes::plain_byte_tile,
-                                        codes::plain_grid_sums};
+constexpr CodesKernels codes_kernels = {codes::nibble_scan, codes::byte_scan, codes::nibble_tile,
+                                        codes::byte_tile, codes::grid_sums};

@@ -21,7 +21,8 @@ namespace {
 #include "kernels/bits_avx2.inl"
 #include "kernels/dense_x86.inl"
 #include "kernels/codes_common.inl"
-#include "kernels/codes_scalar.inl"
+#include "kernels/codes_avx2.inl"
+#include "kernels/codes_x86.inl"
 // clang-format on
 
 }  // namespace

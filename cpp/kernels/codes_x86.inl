@@ -1,0 +1,428 @@
+// Compact codes with vectors of 32 items.
+#if defined(__GNUC__)
+#define NEARBIT_HOT inline __attribute__((always_inline))
+#else
+#define NEARBIT_HOT __forceinline
+#endif
+
+namespace codes {
+
+// Eight factors as floats.
+inline __m256 decode_eight(const SmallFloat& kind, __m256i code) {
+    const __m256i zero = _mm256_cmpeq_epi32(code, _mm256_setzero_si256());
+    const __m256i bits =
+        _mm256_add_epi32(_mm256_mullo_epi32(code, _mm256_set1_epi32(int32_t(kind.step))),
+                         _mm256_set1_epi32(int32_t(kind.base - kind.step)));
+    return _mm256_castsi256_ps(_mm256_andnot_si256(zero, bits));
+}
+
+inline __m256i load_eight(const uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+
+inline void decode_factor(const SmallFloat& kind, uint32_t n_bytes, float of_none,
+                          const uint8_t* rows, float* out) {
+    for (uint32_t i = 0; i < kLanes; i += 8) {
+        __m256 value = _mm256_set1_ps(of_none);
+        if (n_bytes == 1) {
+            value = decode_eight(kind, load_eight(rows + i));
+        } else if (n_bytes == 2) {
+            const __m256i high = _mm256_slli_epi32(load_eight(rows + kLanes + i), 8);
+            value = decode_eight(kind, _mm256_or_si256(load_eight(rows + i), high));
+        }
+        _mm256_storeu_ps(out + i, value);
+    }
+}
+
+// A group's factors, decoded.
+struct GroupFactors {
+    alignas(32) float scale[kLanes], norm[kLanes];
+
+    const GroupFactors& get() const { return *this; }
+    void decode(const CodeFactors& kinds, const uint8_t* group) {
+        decode_factor(kinds.scale, kinds.scale_bytes, 1.0f, group, scale);
+        decode_factor(kinds.norm, kinds.norm_bytes, 0.0f,
+                      group + size_t(kLanes) * kinds.scale_bytes, norm);
+    }
+};
+
+// No norm is negative: so if even 0 is above the bound, the largest scale that there can be tells
+// what a sum must come to. It is told in 16 bits, before any factor is looked at; one less than it
+// is, as the arithmetic is rounded.
+inline uint16_t least_sum(const CodeFactors& kinds, float gain, float offset, float bound) {
+    double scale = 1;
+    if (kinds.scale_bytes != 0) {
+        const uint64_t most = kinds.scale_bytes == 1 ? 0xff : 0xffff;
+        const uint64_t bits = kinds.scale.base + (most - 1) * kinds.scale.step;
+        if (bits >= 0x7f800000) return 0;
+        const uint32_t low = uint32_t(bits);
+        float largest;
+        memcpy(&largest, &low, sizeof largest);
+        scale = largest;
+    }
+    if (!(bound < 0) || !(gain > 0) || !(scale > 0)) return 0;
+    const double least = (-double(bound) / scale * 0.999999 - double(offset)) / double(gain);
+    const double safe = least - 1 - 1e-6 * (least < 0 ? -least : least);
+    return !(safe > 0) ? 0 : safe < 65535 ? uint16_t(safe) : 65535;
+}
+
+// A query's part in the test of a row.
+struct Terms {
+    float gain, offset;
+    const float* bound;
+    uint32_t number;
+    float bound_now;
+    uint16_t least;
+
+    void read_bound(const CodeFactors& kinds) {
+        bound_now = *bound;
+        least = least_sum(kinds, gain, offset, bound_now);
+    }
+};
+
+// A group's sums in 16 bits: those of items 0, 2, 4.. and of 1, 3, 5..
+struct Sums {
+    __m256i even, odd;
+
+    bool any_from(uint16_t least) const {
+        const __m256i l = _mm256_set1_epi16(int16_t(least));
+        const __m256i found = _mm256_or_si256(_mm256_cmpeq_epi16(_mm256_max_epu16(even, l), even),
+                                              _mm256_cmpeq_epi16(_mm256_max_epu16(odd, l), odd));
+        return !_mm256_testz_si256(found, found);
+    }
+};
+
+// A group's sums as floats, in the items' order.
+struct Totals {
+    __m256 eight[4];
+
+    static Totals of(const Sums& sums) {
+        const __m256i a = _mm256_unpacklo_epi16(sums.even, sums.odd);
+        const __m256i b = _mm256_unpackhi_epi16(sums.even, sums.odd);
+        return {{to_floats(_mm256_castsi256_si128(a)), to_floats(_mm256_castsi256_si128(b)),
+                 to_floats(_mm256_extracti128_si256(a, 1)),
+                 to_floats(_mm256_extracti128_si256(b, 1))}};
+    }
+    static __m256 to_floats(__m128i x) { return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(x)); }
+
+    void add(const Sums& sums) {
+        const Totals more = of(sums);
+        for (int i = 0; i < 4; ++i) eight[i] = _mm256_add_ps(eight[i], more.eight[i]);
+    }
+};
+
+NEARBIT_HOT uint32_t lanes_within(const Totals& totals, const GroupFactors& factors,
+                                  const Terms& terms) {
+    uint32_t within = 0;
+    for (uint32_t i = 0; i < 4; ++i) {
+        const __m256 x = _mm256_fmadd_ps(_mm256_set1_ps(terms.gain), totals.eight[i],
+                                         _mm256_set1_ps(terms.offset));
+        const __m256 d = _mm256_fnmadd_ps(_mm256_load_ps(factors.scale + 8 * i), x,
+                                          _mm256_load_ps(factors.norm + 8 * i));
+        const __m256 below = _mm256_cmp_ps(d, _mm256_set1_ps(terms.bound_now), _CMP_LE_OQ);
+        within |= uint32_t(_mm256_movemask_ps(below)) << (8 * i);
+    }
+    return within;
+}
+
+inline void report_some(uint32_t within, const Totals& totals, const GroupFactors& factors,
+                        const CodesBlock& block, uint32_t group, Terms& terms, Sink* sink) {
+    if (make_room(sink)) {
+        terms.read_bound(block.factors);
+        within &= lanes_within(totals, factors, terms);
+    }
+    for (within &= lanes_of(block, group); within != 0; within &= within - 1) {
+        report(sink, terms.number, group * kLanes + uint32_t(_tzcnt_u32(within)), 0.0f);
+    }
+}
+
+// Reports the items of a group that are within the bound.
+NEARBIT_HOT void judge(const Totals& totals, const GroupFactors& factors, const CodesBlock& block,
+                       uint32_t group, Terms& terms, Sink* sink) {
+    const uint32_t within = lanes_within(totals, factors, terms);
+    if (within != 0) report_some(within, totals, factors, block, group, terms, sink);
+}
+
+// The factors of the group that a scan is at, decoded when they are asked for.
+struct LazyFactors {
+    const CodesBlock& block;
+    uint32_t group;
+    GroupFactors room;
+
+    const GroupFactors& get() {
+        room.decode(block.factors, group_at(block, group));
+        return room;
+    }
+};
+
+// Where the summed bytes lie, and where candidates go.
+struct Place {
+    const CodesBlock& block;
+    size_t payload;  // bytes of a group before them
+    size_t n_bytes;
+    Sink* sink;
+
+    Place(const CodesBlock& block_, size_t n_bytes_, size_t first_byte, Sink* sink_)
+        : block(block_),
+          payload(kLanes * (factor_bytes(block_.factors) + first_byte)),
+          n_bytes(n_bytes_),
+          sink(sink_) {}
+};
+
+// Calls on_group(group) for the groups that have an item to be reported, strictly in order: four at
+// a time, for fewer loads of tables, take 3 to 4 times as long from memory and 1.1 to 1.4 times in
+// L3 (Zen 4).
+template <class OnGroup>
+inline void scan_groups(const CodesBlock& block, const OnGroup& on_group) {
+    for (uint32_t group = 0; group < groups_of(block); ++group) {
+        if (lanes_of(block, group) != 0) on_group(group);
+    }
+}
+
+// The groups of a tile's piece, which stays in L2 while all queries go over it.
+struct Piece {
+    static constexpr uint32_t kMost = 64;
+    uint32_t n;
+    uint32_t groups[kMost];
+    GroupFactors factors[kMost];
+
+    // The i-th group's factors. The first query decodes them as it comes to them, so as to read
+    // from memory in order.
+    const GroupFactors& factors_at(uint32_t i, const CodesBlock& block, bool first) {
+        if (first) factors[i].decode(block.factors, group_at(block, groups[i]));
+        return factors[i];
+    }
+};
+
+template <class OnPiece>
+inline void tile_pieces(const CodesBlock& block, const OnPiece& on_piece) {
+    constexpr size_t kBytes = 128 << 10;
+    const size_t fitting = kBytes / (kLanes * block.code_bytes);
+    const uint32_t most = fitting < 1              ? 1
+                          : fitting < Piece::kMost ? uint32_t(fitting)
+                                                   : Piece::kMost;
+    Piece piece;
+    piece.n = 0;
+    scan_groups(block, [&](uint32_t group) {
+        piece.groups[piece.n++] = group;
+        if (piece.n < most) return;
+        on_piece(piece);
+        piece.n = 0;
+    });
+    if (piece.n != 0) on_piece(piece);
+}
+
+// ------------------------------------------------------------------------------------- nibbles
+
+constexpr size_t kFullBytes = 128;  // whose 256 look-ups of 255 fit in 16 bits
+
+// The sums of Q queries over n_bytes <= kFullBytes bytes of a group. Look-ups are added in 16 bits
+// as they are: the odd items' bytes, which lie in the high halves, spoil the even ones' sums by 256
+// times their own sum, which is added up too and taken off in the end. A byte of 32 small codes is
+// 9 operations, 3 of them shared by the queries.
+template <int Q, bool kSmall>
+NEARBIT_HOT void add_nibbles(const uint8_t* const* tables, const uint8_t* payload, size_t n_bytes,
+                             Sums (&out)[Q]) {
+    const __m256i half = _mm256_set1_epi8(0x0f);
+    __m256i all[Q], odd[Q];
+    const uint8_t* from[Q];
+    for (int q = 0; q < Q; ++q) {
+        all[q] = odd[q] = _mm256_setzero_si256();
+        from[q] = tables[q];
+    }
+    for (size_t at = 0; at < 32 * n_bytes; at += 32) {
+        const __m256i codes = _mm256_load_si256(reinterpret_cast<const __m256i*>(payload + at));
+        const __m256i low = _mm256_and_si256(codes, half);
+        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), half);
+        for (int q = 0; q < Q; ++q) {
+            const __m128i* table = reinterpret_cast<const __m128i*>(from[q] + at);
+            const __m256i of_low = _mm256_broadcastsi128_si256(_mm_loadu_si128(table));
+            const __m256i of_high = _mm256_broadcastsi128_si256(_mm_loadu_si128(table + 1));
+            const __m256i a = _mm256_shuffle_epi8(of_low, low);
+            const __m256i b = _mm256_shuffle_epi8(of_high, high);
+            if (kSmall) {
+                const __m256i both = _mm256_add_epi8(a, b);
+                all[q] = _mm256_add_epi16(all[q], both);
+                odd[q] = _mm256_add_epi16(odd[q], _mm256_srli_epi16(both, 8));
+            } else {
+                all[q] = _mm256_add_epi16(all[q], _mm256_add_epi16(a, b));
+                const __m256i of_odd =
+                    _mm256_add_epi16(_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8));
+                odd[q] = _mm256_add_epi16(odd[q], of_odd);
+            }
+        }
+    }
+#if defined(__GNUC__)
+    // Else GCC 12 keeps a sum on the stack all through the loop, at 1.3 times its time (AVX2).
+    for (int q = 0; q < Q; ++q) asm volatile("" : "+x"(all[q]), "+x"(odd[q]));
+#endif
+    for (int q = 0; q < Q; ++q) {
+        out[q].even = _mm256_sub_epi16(all[q], _mm256_slli_epi16(odd[q], 8));
+        out[q].odd = odd[q];
+    }
+}
+
+template <int Q, bool kSmall, class Factors>
+NEARBIT_HOT void nibbles_group(const Place& place, const uint8_t* const* tables, Terms (&terms)[Q],
+                               uint32_t group, Factors&& factors) {
+    const uint8_t* payload = group_at(place.block, group) + place.payload;
+    Sums sums[Q];
+    if (place.n_bytes <= kFullBytes) {
+        add_nibbles<Q, kSmall>(tables, payload, place.n_bytes, sums);
+        for (int q = 0; q < Q; ++q) {
+            if (!sums[q].any_from(terms[q].least)) continue;
+            const GroupFactors& decoded = factors.get();
+            judge(Totals::of(sums[q]), decoded, place.block, group, terms[q], place.sink);
+        }
+        return;
+    }
+    Totals totals[Q];
+    for (int q = 0; q < Q; ++q) {
+        for (__m256& eight : totals[q].eight) eight = _mm256_setzero_ps();
+    }
+    const uint8_t* rest[Q];
+    for (int q = 0; q < Q; ++q) rest[q] = tables[q];
+    for (size_t done = 0; done < place.n_bytes; done += kFullBytes) {
+        const size_t left = place.n_bytes - done;
+        add_nibbles<Q, kSmall>(rest, payload, left < kFullBytes ? left : kFullBytes, sums);
+        payload += kLanes * kFullBytes;
+        for (int q = 0; q < Q; ++q) {
+            rest[q] += 32 * kFullBytes;
+            totals[q].add(sums[q]);
+        }
+    }
+    for (int q = 0; q < Q; ++q) {
+        judge(totals[q], factors.get(), place.block, group, terms[q], place.sink);
+    }
+}
+
+template <bool kSmall>
+void nibble_scan_of(const NibbleQuery& query, const CodesBlock& block, const float* bound,
+                    Sink* sink) {
+    const Place place(block, query.n_bytes, query.first_byte, sink);
+    const uint8_t* const tables[1] = {query.tables};
+    Terms terms[1] = {{query.gain, query.offset, bound, 0, 0, 0}};
+    terms[0].read_bound(block.factors);
+    LazyFactors factors = {block, 0, {}};
+    scan_groups(block, [&](uint32_t group) {
+        factors.group = group;
+        nibbles_group<1, kSmall>(place, tables, terms, group, factors);
+    });
+}
+
+void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float* bound,
+                 Sink* sink) {
+    if (query.small) {
+        nibble_scan_of<true>(query, block, bound, sink);
+    } else {
+        nibble_scan_of<false>(query, block, bound, sink);
+    }
+}
+
+// Queries from q on, as many at once as go into Q, the rest with fewer.
+template <int Q, bool kSmall>
+void nibbles_piece(const Place& place, const NibbleTile& tile, uint32_t& q, Piece& piece) {
+    for (; q + Q <= tile.nq; q += Q) {
+        const uint8_t* tables[Q];
+        Terms terms[Q];
+        for (uint32_t i = 0; i < Q; ++i) {
+            tables[i] = tile.tables + (q + i) * tile.stride;
+            terms[i] = {tile.gain[q + i], tile.offset[q + i], tile.bound + q + i, q + i, 0, 0};
+            terms[i].read_bound(place.block.factors);
+        }
+        for (uint32_t i = 0; i < piece.n; ++i) {
+            nibbles_group<Q, kSmall>(place, tables, terms, piece.groups[i],
+                                     piece.factors_at(i, place.block, q == 0));
+        }
+    }
+}
+
+template <bool kSmall>
+void nibble_tile_of(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
+    const Place place(block, tile.n_bytes, tile.first_byte, sink);
+    tile_pieces(block, [&](Piece& piece) {
+        uint32_t q = 0;
+        if constexpr (kTileQueries > 4) nibbles_piece<kTileQueries, kSmall>(place, tile, q, piece);
+        nibbles_piece<4, kSmall>(place, tile, q, piece);
+        nibbles_piece<2, kSmall>(place, tile, q, piece);
+        nibbles_piece<1, kSmall>(place, tile, q, piece);
+    });
+}
+
+void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
+    if (tile.small) {
+        nibble_tile_of<true>(tile, block, sink);
+    } else {
+        nibble_tile_of<false>(tile, block, sink);
+    }
+}
+
+// ------------------------------------------------------------------------------------- bytes
+
+// One query on a group, eight items at a time. Gathers take 1.1 to 1.5 times as long (Zen 4).
+template <class Factors>
+NEARBIT_HOT void bytes_group(const Place& place, const int32_t* tables, Terms& terms,
+                             uint32_t group, Factors&& factors) {
+    const uint8_t* payload = group_at(place.block, group) + place.payload;
+    Totals totals;
+    for (uint32_t i = 0; i < 4; ++i) {
+        int32_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+        const uint8_t* at = payload + 8 * i;
+        const int32_t* table = tables;
+        for (size_t n = place.n_bytes; n != 0; --n, at += kLanes, table += 256) {
+            a += table[at[0]], b += table[at[1]], c += table[at[2]], d += table[at[3]];
+            e += table[at[4]], f += table[at[5]], g += table[at[6]], h += table[at[7]];
+        }
+        totals.eight[i] = _mm256_cvtepi32_ps(_mm256_setr_epi32(a, b, c, d, e, f, g, h));
+    }
+    judge(totals, factors.get(), place.block, group, terms, place.sink);
+}
+
+void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
+    const Place place(block, query.n_bytes, query.first_byte, sink);
+    Terms terms = {query.gain, query.offset, bound, 0, 0, 0};
+    terms.read_bound(block.factors);
+    LazyFactors factors = {block, 0, {}};
+    scan_groups(block, [&](uint32_t group) {
+        factors.group = group;
+        bytes_group(place, query.tables, terms, group, factors);
+    });
+}
+
+void byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
+    const Place place(block, tile.n_bytes, tile.first_byte, sink);
+    tile_pieces(block, [&](Piece& piece) {
+        for (uint32_t q = 0; q < tile.nq; ++q) {
+            Terms terms = {tile.gain[q], tile.offset[q], tile.bound + q, q, 0, 0};
+            terms.read_bound(block.factors);
+            const int32_t* tables = tile.tables + q * tile.stride;
+            for (uint32_t i = 0; i < piece.n; ++i) {
+                bytes_group(place, tables, terms, piece.groups[i],
+                            piece.factors_at(i, block, q == 0));
+            }
+        }
+    });
+}
+
+// ------------------------------------------------------------------------------------- grids
+
+void grid_sums(const GridQuery& query, const uint8_t* payload, size_t stride, const uint32_t* which,
+               size_t n, int64_t* out) {
+    for (size_t i = 0; i < n; ++i) {
+        const uint8_t* level = payload + (which ? which[i] : i) * stride;
+        int64_t sum = 0;
+        for (uint32_t l = 0; l < query.levels; ++l) {
+            const uint32_t dims = query.level_dims[l];
+            sum = 2 * sum + level_sum(query.values, level, dims);
+            level += (dims + 7) / 8;
+        }
+        out[i] = sum;
+    }
+}
+
+}  // namespace codes
+
+constexpr CodesKernels codes_kernels = {codes::nibble_scan, codes::byte_scan, codes::nibble_tile,
+                                        codes::byte_tile, codes::grid_sums};
+
+#undef NEARBIT_HOT
