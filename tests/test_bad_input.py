@@ -181,7 +181,7 @@ def index_settings():
     yield make("codec", TypeError, "int", 16, codec=3)
     yield make("seed", TypeError, "", 16, seed=1.5)
     yield make("seed", ValueError, "", 16, seed=-1)
-    yield make("seed", ValueError, "", 16, seed=2**64)
+    yield make("seed", ValueError, "", 16, seed=2**63)
     for name, most in (("RaBitQ", 8), ("SQ", 8)):
         for error, got, bits in (*bad_counts(1), (ValueError, f"got {most + 1}", most + 1)):
             yield Bad(name, "bits", error, got, lambda s, n=name, b=bits: getattr(nb, n)(b))

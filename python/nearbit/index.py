@@ -39,7 +39,7 @@ class Index:
         Which items get scored. Default: all of them.
     codec : Float32, Bits, Sign, RaBitQ, SQ or its name, optional
         What an item is stored as and scored by. Default: ``Float32``.
-    seed : int, 0 to 2**64 - 1, default 0
+    seed : int, 0 to 2**63 - 1, default 0
         Of the random choices of a codec: the same seed and calls give the same index.
 
     Raises
