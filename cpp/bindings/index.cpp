@@ -51,7 +51,7 @@ class HitArrays {
         float* const distances = distance_ + query * k_;
         for (size_t i = 0; i < hits.size(); ++i) {
             ids[i] = hits[i].id;
-            distances[i] = hits[i].distance;
+            distances[i] = float(hits[i].distance);
         }
         std::fill(ids + hits.size(), ids + k_, int64_t(-1));
         std::fill(distances + hits.size(), distances + k_, kInfinity);
@@ -147,7 +147,7 @@ py::tuple range_search(const Index& index, py::handle queries, py::handle radius
     for (const std::vector<Hit>& hits : found) {
         for (const Hit& hit : hits) {
             *id++ = hit.id;
-            *distance++ = hit.distance;
+            *distance++ = float(hit.distance);
         }
     }
     return py::make_tuple(indptr, ids, distances);

@@ -66,7 +66,7 @@ class BitsScorer final : public Scorer {
         Drain drain(measure_, block, collectors, n_ == 1 ? kSinkOfOneQuery : kSinkOfMany);
         drain.limits = reinterpret_cast<Limit*>(scratch.data() + workspace);
         for (size_t q = 0; q < n_; ++q) {
-            drain.limits[q] = measure_.limit(q, collectors[q]->threshold());
+            drain.limits[q] = measure_.limit(q, float(collectors[q]->threshold()));
         }
         run(bits_block(block), drain.limits, reinterpret_cast<uint8_t*>(scratch.data()), &drain);
         drain.empty();
@@ -111,7 +111,7 @@ class BitsScorer final : public Scorer {
                 Collector& collector = *collectors[c.query];
                 collector.offer(block.slot(c.row),
                                 measure.distance(c.query, c.distance, block, c.row));
-                limits[c.query] = measure.limit(c.query, collector.threshold());
+                limits[c.query] = measure.limit(c.query, float(collector.threshold()));
             }
             count = 0;
         }

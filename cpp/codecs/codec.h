@@ -24,16 +24,17 @@ enum class InputType { kFloat32, kBits };  // a row: dim floats, or dim / 8 byte
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// The best rows of one query so far.
+// The best rows of one query so far. Distances are doubles, so that those of integers rank by what
+// they are and not by what float32 makes of them.
 class Collector {
   public:
     virtual ~Collector() = default;
     // A row in a slot at a canonical distance; those above the threshold may be left out.
-    virtual void offer(uint32_t slot, float distance) = 0;
-    float threshold() const { return threshold_; }
+    virtual void offer(uint32_t slot, double distance) = 0;
+    double threshold() const { return threshold_; }
 
   protected:
-    float threshold_ = kInfinity;
+    double threshold_ = kInfinity;
 };
 
 // Rows one behind the other, as a codec made them.

@@ -97,7 +97,7 @@ class DenseScorer final : public Scorer {
             return;
         }
         Drain drain(*this, block, collectors, kSinkOfOneQuery);
-        float threshold = collectors[0]->threshold();
+        float threshold = float(collectors[0]->threshold());
         drain.threshold = &threshold;
         kernels_.scan(form_, queries_, dim_, dense_block(block), &threshold, &drain);
         drain.empty();
@@ -140,7 +140,7 @@ class DenseScorer final : public Scorer {
                 for (uint32_t i = 0; i < count; ++i) {
                     collectors[0]->offer(block.slot(places[i].row), places[i].distance);
                 }
-                *threshold = collectors[0]->threshold();
+                *threshold = float(collectors[0]->threshold());
             }
             count = 0;
         }
@@ -159,7 +159,7 @@ class DenseScorer final : public Scorer {
                         collectors[q]->offer(block.slot(rows[i]), distances[i]);
                     }
                 }
-                bound[q] = scorer.tile_bound(q, collectors[q]->threshold());
+                bound[q] = scorer.tile_bound(q, float(collectors[q]->threshold()));
             }
         }
 
@@ -212,7 +212,8 @@ class DenseScorer final : public Scorer {
         float* const work = reinterpret_cast<float*>(scratch.data());
         Drain drain(*this, block, collectors, kSinkOfMany);
         drain.bound = work + workspace;
-        for (size_t q = 0; q < n_; ++q) drain.bound[q] = tile_bound(q, collectors[q]->threshold());
+        for (size_t q = 0; q < n_; ++q)
+            drain.bound[q] = tile_bound(q, float(collectors[q]->threshold()));
         const DenseTile tile = {.queries = queries_,
                                 .panels = reinterpret_cast<const float*>(panels_.data()),
                                 .alpha = alpha_.data(),

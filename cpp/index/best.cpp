@@ -11,6 +11,13 @@ void Best::cut() {
     threshold_ = worst_.distance;
 }
 
+double Best::largest_within(float radius) {
+    const float next = std::nextafter(radius, kInfinity);
+    if (!std::isfinite(radius) || !std::isfinite(next)) return radius;
+    const double middle = (double(radius) + double(next)) / 2;
+    return float(middle) == radius ? middle : std::nextafter(middle, double(-kInfinity));
+}
+
 std::vector<Hit> Best::take() {
     std::sort(hits_.begin(), hits_.end());
     if (hits_.size() > k_) hits_.resize(k_);

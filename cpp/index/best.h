@@ -11,7 +11,7 @@
 namespace nearbit {
 
 struct Hit {
-    float distance;
+    double distance;
     int64_t id;
 
     bool operator<(const Hit& other) const {
@@ -26,13 +26,13 @@ class Best final : public Collector {
     static constexpr size_t kAll = ~size_t(0);
 
     // directory: whose ids the slots have; null: a slot is an id.
-    Best(size_t k, float radius, const Directory* directory)
-        : k_(k), worst_{std::nextafter(radius, kInfinity), 0}, directory_(directory) {
-        threshold_ = radius;
+    Best(size_t k, float radius, const Directory* directory) : k_(k), directory_(directory) {
+        threshold_ = largest_within(radius);
+        worst_ = {std::nextafter(threshold_, double(kInfinity)), 0};
         if (k <= 64) hits_.reserve(2 * k);
     }
 
-    void offer(uint32_t slot, float distance) override {
+    void offer(uint32_t slot, double distance) override {
         if (!(distance <= threshold_)) return;  // NaN, from a damaged file, isn't kept either
         keep({distance, directory_ != nullptr ? directory_->id_of(slot) : int64_t(slot)});
     }
@@ -46,6 +46,8 @@ class Best final : public Collector {
 
   private:
     void cut();
+    // The largest distance that rounds to the radius: what is returned as within it is within it.
+    static double largest_within(float radius);
 
     size_t k_;
     Hit worst_;  // hits not below it can't be among the k best
