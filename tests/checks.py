@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import numpy as np
-
-import nearbit as nb
+from kinds import Kind
 
 
 def assert_hits(hits, kind, queries, rows, ids=None, k=10, allowed=None, radius=None):
@@ -25,7 +24,9 @@ def assert_hits(hits, kind, queries, rows, ids=None, k=10, allowed=None, radius=
         may = np.ones(len(ids), dtype=bool) if mine is None else np.isin(ids, mine)
         limit = np.inf if radius is None else np.broadcast_to(radius, nq)[i]
         count = int(hits.counts[i])
-        _assert_answer(hits.ids[i, :count], hits.distances[i, :count], ids, exact[i], slack[i], may)
+        _assert_answer(
+            hits.ids[i, :count], hits.distances[i, :count], kind, ids, exact[i], slack[i], may
+        )
         assert (hits.ids[i, count:] == -1).all()
         assert np.isposinf(hits.distances[i, count:]).all()
         _assert_complete(hits.ids[i, :count], ids, exact[i], slack[i], may, limit, full=count == k)
@@ -47,18 +48,19 @@ def assert_range(found, kind, queries, rows, ids=None, radius=None, allowed=None
     for i in range(nq):
         own = slice(indptr[i], indptr[i + 1])
         limit = np.broadcast_to(radius, nq)[i]
-        _assert_answer(found.ids[own], found.distances[own], ids, exact[i], slack[i], may)
+        _assert_answer(found.ids[own], found.distances[own], kind, ids, exact[i], slack[i], may)
         _assert_complete(found.ids[own], ids, exact[i], slack[i], may, limit, full=False)
 
 
-def _assert_answer(found, distances, ids, exact, slack, may):
+def _assert_answer(found, distances, kind, ids, exact, slack, may):
     """Known, allowed, distinct ids in order of (distance, id), each with its own distance."""
     order = np.argsort(ids, kind="stable")
     at = order[np.searchsorted(ids[order], found)] if len(found) else np.empty(0, dtype=int)
     np.testing.assert_array_equal(ids[at], found)
     assert may[at].all()
     assert len(set(found.tolist())) == len(found), "an id came twice"
-    np.testing.assert_array_equal(np.lexsort((found, distances)), np.arange(len(found)))
+    ranks = exact[at] if kind.ranks_beyond_float32 else distances
+    np.testing.assert_array_equal(np.lexsort((found, ranks)), np.arange(len(found)))
     off = np.abs(distances - exact[at])
     assert (off <= slack[at]).all(), f"a distance is off by {off.max()}"
 
@@ -94,8 +96,8 @@ def row_of(hits, i):
 
 def next_id(index):
     """The id that an add would give next, found out on a copy."""
-    bits = isinstance(index.codec, nb.Bits)
-    row = np.ones((1, index.dim // 8), np.uint8) if bits else np.ones((1, index.dim), np.float32)
+    kind = Kind(index.codec.name, index.metric)
+    row = np.ones((1, kind.width(index.dim)), kind.dtype)
     return int(index.copy().add(row)[0])
 
 

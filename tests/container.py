@@ -137,7 +137,7 @@ def contents(data):
     parts = {name: data[offset : offset + n] for name, offset, n in sections(data)}
     words = settings(parts["settings"])
     codec, n = words[0], words[3]
-    dtype = {"float32": "<f4"}.get(codec, np.uint8)
+    dtype = {"float32": "<f4", "float16": "<f2", "int8": np.int8}.get(codec, np.uint8)
     arrays = [np.frombuffer(parts["rows"], dtype)]
     if codec in ("rabitq", "sq"):  # groups of 32, byte by byte
         groups = arrays[0].reshape(-(-n // 32), -1, 32)

@@ -27,30 +27,58 @@ class Kind:
     def new(self, dim):
         return nb.Index(dim, metric=self.metric, codec=self.codec)
 
+    @property
+    def dtype(self):
+        """That of rows."""
+        return {"bits": np.uint8, "uint8": np.uint8, "int8": np.int8}.get(self.codec, np.float32)
+
+    @property
+    def takes_floats(self):
+        return self.dtype == np.float32
+
+    def width(self, dim):
+        """Numbers or bytes in a row."""
+        return dim // 8 if self.codec == "bits" else dim
+
     def rows(self, n, dim, rng):
-        if self.codec == "bits":
-            return rng.integers(0, 256, (n, dim // 8), dtype=np.uint8)
+        if not self.takes_floats:
+            least, most = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
+            return rng.integers(least, most, (n, self.width(dim)), self.dtype, endpoint=True)
         return rng.standard_normal((n, dim), dtype=np.float32)
 
     def whole_rows(self, n, dim, rng):
         """Rows of small integers: sums of their products are exact, and equal distances abound."""
         if self.codec == "bits":
             return rng.choice(np.array([0, 1, 255], dtype=np.uint8), (n, dim // 8))
-        return rng.integers(-2, 3, (n, dim)).astype(np.float32)
-
-    def row_bytes(self, dim):
-        """Bytes of a row in a file."""
-        return {"float32": 4 * dim, "bits": dim // 8, "sign": -(-dim // 8)}[self.codec]
+        least = 0 if self.codec == "uint8" else -2
+        return rng.integers(least, least + 5, (n, dim)).astype(self.dtype)
 
     def stored(self, rows):
         """What `get` gives back of rows that were added."""
-        return reference.pack_signs(rows) if self.codec == "sign" else rows
+        if self.codec == "sign":
+            return reference.pack_signs(rows)
+        if self.codec == "float16":
+            return rows.astype(np.float16).astype(np.float32)
+        return rows
+
+    def stored_bytes(self, rows):
+        """What rows take in memory and in files, factors and ids aside."""
+        return self.stored(rows).nbytes // (2 if self.codec == "float16" else 1)
+
+    def asked(self, queries):
+        """What distances are measured from."""
+        return reference.pack_signs(queries) if self.codec == "sign" else queries
+
+    @property
+    def ranks_beyond_float32(self):
+        """Whether rows at distances that are equal in float32 have an order of their own."""
+        return self.codec in ("int8", "uint8")
 
     def distances(self, queries, rows):
-        return reference.distances(self.metric, self.stored(queries), self.stored(rows))
+        return reference.distances(self.metric, self.asked(queries), self.stored(rows))
 
     def tolerances(self, queries, rows):
-        return reference.tolerances(self.metric, self.stored(queries), self.stored(rows))
+        return reference.tolerances(self.metric, self.asked(queries), self.stored(rows))
 
     def filled(self, n, dim, seed=0, ids=None):
         """An index with n rows, and the rows."""
@@ -84,9 +112,11 @@ class CompactKind(Kind):
         index.add(rows)
         return index
 
-    def row_bytes(self, dim):
+    def stored_bytes(self, rows):
+        dim = rows.shape[1]
         coarse = self.metric == "cosine" or self.bits < 4
-        return self.bits * -(-dim // 8) + (1 if coarse else 2) + (2 if self.metric == "l2" else 0)
+        factors = (1 if coarse else 2) + (2 if self.metric == "l2" else 0)
+        return len(rows) * (self.bits * -(-dim // 8) + factors)
 
     def stored(self, rows):
         return self.alone(rows).get(np.arange(len(rows)))
@@ -110,4 +140,10 @@ RABITQ = CompactKind("rabitq", "l2", 2)
 RABITQ_BITS = CompactKind("rabitq", "ip", 1)
 SQ = CompactKind("sq", "cosine", 4)
 COMPACT_KINDS = (RABITQ, RABITQ_BITS, SQ)
-KINDS = (*FLOAT_KINDS, BITS, JACCARD, SIGN, *COMPACT_KINDS)
+HALF_KINDS = tuple(Kind("float16", metric) for metric in reference.FLOAT_METRICS)
+INT_KINDS = tuple(
+    Kind(codec, metric) for codec in ("int8", "uint8") for metric in reference.FLOAT_METRICS
+)
+# Not each codec with each metric: those that share their code come once.
+SOME_KINDS = (Kind("float16", "cosine"), Kind("int8", "l2"), Kind("uint8", "ip"))
+KINDS = (*FLOAT_KINDS, BITS, JACCARD, SIGN, *SOME_KINDS, RABITQ, SQ)

@@ -21,6 +21,8 @@ def distances(metric, queries, base):
         ).reshape(len(queries), len(base))
     if metric == "jaccard":
         return np.array([_jaccard(q, base) for q in queries]).reshape(len(queries), len(base))
+    if queries.dtype in (np.int8, np.uint8):
+        return _integer_distances(metric, queries.astype(np.int64), base.astype(np.int64))
     q, x = queries.astype(np.float64), base.astype(np.float64)
     if metric == "l2":
         rows = [((x - one) ** 2).sum(axis=1) for one in q]
@@ -31,6 +33,20 @@ def distances(metric, queries, base):
     lengths = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(x, axis=1)[None, :]
     cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     return 1 - cosines
+
+
+def _integer_distances(metric, q, x):
+    """Exact but for cosine, whose order is that of the signed squares of cosines."""
+    if metric == "l2":
+        rows = [((x - one) ** 2).sum(axis=1) for one in q]
+        return np.array(rows, dtype=np.float64).reshape(len(q), len(x))
+    products = (q @ x.T).astype(np.float64)
+    if metric == "ip":
+        return 0 - products
+    q_squares, x_squares = (np.float64((rows**2).sum(axis=1)) for rows in (q, x))
+    lengths = np.outer(q_squares, x_squares)
+    squares = np.divide(products**2, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return 1 - np.copysign(np.sqrt(squares), products)
 
 
 def _jaccard(query, base):
@@ -44,13 +60,15 @@ def _jaccard(query, base):
 def tolerances(metric, queries, base):
     """How far float32 arithmetic may stray from `distances`, same shape.
 
-    Hamming and Jaccard are exact. l2 sums squares of differences, so its error goes with the
-    distance itself, wherever the data lies; that of ip and cosine goes with the lengths of the
-    rows.
+    Hamming and Jaccard are exact; distances of integers are rounded once. l2 sums squares of
+    differences, so its error goes with the distance itself, wherever the data lies; that of ip and
+    cosine goes with the lengths of the rows.
     """
     exact = distances(metric, queries, base)
     if metric in BIT_METRICS:
         return np.zeros_like(exact)
+    if queries.dtype in (np.int8, np.uint8):
+        return np.abs(exact - exact.astype(np.float32)) + (1e-15 if metric == "cosine" else 0)
     if metric == "l2":
         return 1e-5 * exact + 1e-37
     if metric == "cosine":

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from checks import unchanged
-from kinds import BITS, L2, SIGN
+from kinds import BITS, L2, SIGN, Kind
 
 import nearbit as nb
 
@@ -105,6 +105,36 @@ def bad_bit_rows(argument):
     yield (TypeError, ValueError), "", [[0.5] * 16]
 
 
+def bad_half_rows(argument):
+    """The same for 16 dimensions of float16: what a float index refuses, and what overflows."""
+    yield from (bad for bad in bad_float_rows(argument) if bad[1] != "norm")
+    # 65519.996 is the largest that rounds down to a half.
+    for value, shown in ((65520, "65520"), (-65520, "-65520"), (1e38, "1e+38")):
+        yield (
+            ValueError,
+            f"65504 for codec 'float16', got {shown} in row 2, dimension 15",
+            (with_value(value)),
+        )
+
+
+def bad_int_rows(dtype):
+    """The same for 16 dimensions of int8 or uint8."""
+    other = np.uint8 if dtype == "int8" else np.int8
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    yield ValueError, "expected 16 dimensions, got 15", rows(dim=15, dtype=dtype)
+    yield ValueError, "3", np.ones((2, 3, 16), dtype)
+    for wrong in (other, np.int16, np.int64, np.float32, np.float64, bool):
+        yield TypeError, f"expected {dtype}, got {np.dtype(wrong).name}", rows(dtype=wrong)
+    yield TypeError, "None", None
+    for value in (least - 1, most + 1, 10**6):
+        outside = (
+            f"expected integers from {least} to {most}, got {min(1, value)} to {max(1, value)}"
+        )
+        yield ValueError, outside, with_value(value, dtype=np.int64).tolist()
+    yield TypeError, f"expected {dtype}, got float64", [[0.5] * 16]
+    yield (TypeError, ValueError), "", [[2**70] * 16]
+
+
 def bad_ids():
     """(error, what the message says, three ids) for a call that takes any id."""
     yield TypeError, "float64", np.array([0.0, 1.0, 2.0])
@@ -174,6 +204,9 @@ def index_settings():
     for codec in ("bits", "sign"):
         for metric in ("l2", "ip", "cosine"):
             yield make("metric", ValueError, metric, 16, metric=metric, codec=codec)
+    for codec in ("float16", "int8", "uint8"):
+        yield make("metric", ValueError, "hamming", 16, metric="hamming", codec=codec)
+        yield make("dim", ValueError, "65537", 65_537, codec=codec)
     yield make("layout", ValueError, "graph", 16, layout="graph")
     yield make("layout", ValueError, "flat", 16, layout="no such layout")
     yield make("layout", TypeError, "int", 16, layout=3)
@@ -186,7 +219,7 @@ def index_settings():
         for error, got, bits in (*bad_counts(1), (ValueError, f"got {most + 1}", most + 1)):
             yield Bad(name, "bits", error, got, lambda s, n=name, b=bits: getattr(nb, n)(b))
     yield Bad("SQ", "bits", ValueError, "4 or 8, got 5", lambda s: nb.SQ(5))
-    for name in ("Flat", "Float32", "Bits", "Sign"):
+    for name in ("Flat", "Float32", "Float16", "Int8", "UInt8", "Bits", "Sign"):
         yield Bad(name, "", TypeError, "", lambda s, name=name: getattr(nb, name)(3))
         yield Bad(name, "", TypeError, "x", lambda s, name=name: getattr(nb, name)(x=3))
 
@@ -209,8 +242,13 @@ def changes():
         for which in ("floats", "signs"):
             for error, got, vectors in bad_float_rows("vectors"):
                 yield make("vectors", error, got, which, own, vectors)
+        for error, got, vectors in bad_half_rows("vectors"):
+            yield make("vectors", error, got, "halves", own, vectors)
         for error, got, vectors in bad_bit_rows("vectors"):
             yield make("vectors", error, got, "bits", own, vectors)
+        for dtype in ("int8", "uint8"):
+            for error, got, vectors in bad_int_rows(dtype):
+                yield make("vectors", error, got, dtype, own, vectors)
         for error, got, ids in bad_ids():
             yield make("ids", error, got, "floats", ids, rows())
         yield make("ids", ValueError, "more than once", "floats", [own[0], own[1], own[0]], rows())
@@ -524,9 +562,18 @@ def state(tmp_path_factory):
     floats, _ = L2.filled(6, 16)
     bits, _ = BITS.filled(6, 128)
     signs, _ = SIGN.filled(6, 16)
+    numbers = {
+        name: Kind(codec, "l2").filled(6, 16)[0]
+        for name, codec in (("halves", "float16"), ("int8", "int8"), ("uint8", "uint8"))
+    }
     hits = floats.search(rows(), 3)
     return State(
-        floats=floats, bits=bits, signs=signs, hits=hits, folder=tmp_path_factory.mktemp("folder")
+        floats=floats,
+        bits=bits,
+        signs=signs,
+        hits=hits,
+        folder=tmp_path_factory.mktemp("folder"),
+        **numbers,
     )
 
 

@@ -107,7 +107,7 @@ def test_the_same_calls_make_the_same_file_at_any_thread_count(kind, rng):
 
 def test_knn_gives_the_same_bytes_as_an_index(filled):
     kind, _, queries = filled
-    if kind.codec not in ("float32", "bits"):
+    if kind.codec not in ("float32", "bits"):  # knn takes no other
         return
     base = queries[:700]
     index = kind.new(kind.dim(100))

@@ -261,7 +261,7 @@ def test_every_part_of_a_file_has_a_name_and_the_table_covers_it(kind, custom, r
         assert not any(data[end:offset]), "what lies between the parts is zero"
         end = offset + n_bytes
     assert end == len(data)
-    assert any(n >= len(rows) * kind.row_bytes(kind.dim(40)) for _, n, _ in parts)
+    assert any(n >= kind.stored_bytes(rows) for _, n, _ in parts)
 
 
 @pytest.mark.parametrize("how", ["automatic ids", "ids of one's own", "some removed"])
@@ -285,11 +285,11 @@ def test_a_file_is_read_by_its_document_alone(kind, how, rng):
     automatic = how == "automatic ids"
     assert words == (kind.codec, kind.metric, dim, len(ids), next_automatic, automatic)
     if kind.codec in ("rabitq", "sq"):  # test_compact.py says what they should be
-        assert stored.shape == (len(rows), kind.row_bytes(dim))
+        assert stored.nbytes == kind.stored_bytes(rows)
     else:
         np.testing.assert_array_equal(stored, kind.stored(rows))
-    if kind.codec == "float32":
-        norms = np.linalg.norm(rows.astype(np.float64), axis=1)
+    if kind.codec in ("float32", "float16"):
+        norms = np.linalg.norm(kind.stored(rows).astype(np.float64), axis=1)
         expected = {"l2": norms**2, "ip": norms, "cosine": 1 / norms}[kind.metric]
         np.testing.assert_allclose(factors, expected, rtol=1e-6)
     elif kind.metric == "jaccard":

@@ -73,8 +73,8 @@ def test_an_unknown_instruction_set_gets_an_error_that_lists_what_there_is():
 def test_instruction_sets_agree_on_bits_exactly_and_on_floats_nearly():
     code = """
         import sys, numpy as np
-        from kinds import BITS, COSINE, IP, JACCARD, L2, SIGN
-        for kind in (BITS, JACCARD, SIGN, L2, IP, COSINE):
+        from kinds import BITS, FLOAT_KINDS, HALF_KINDS, INT_KINDS, JACCARD, SIGN
+        for kind in (BITS, JACCARD, SIGN, *INT_KINDS, *FLOAT_KINDS, *HALF_KINDS):
             index, rows = kind.filled(2000, 136)
             hits = index.search(rows[:50], 10)
             print(*hits.ids.ravel())
@@ -86,8 +86,8 @@ def test_instruction_sets_agree_on_bits_exactly_and_on_floats_nearly():
     ]
     first = said[0]
     for other in said[1:]:
-        assert other[:6] == first[:6], "distances of bits, and ids"
-        for a, b in zip(first[7::2], other[7::2], strict=True):
+        assert other[:18] == first[:18], "ids and distances of bits and integers"
+        for a, b in zip(first[19::2], other[19::2], strict=True):
             assert [float(x) for x in a.split()] == pytest.approx(
                 [float(x) for x in b.split()], rel=1e-5, abs=1e-4
             )

@@ -37,9 +37,9 @@ def float_forms(plain):
     yield "array protocol", type("Has", (), {"__array__": lambda self, *a, **k: plain})()
 
 
-def bit_forms(plain):
+def byte_forms(plain):
     n, width = plain.shape
-    wide = np.zeros((2 * n, 3 * width), np.uint8)
+    wide = np.zeros((2 * n, 3 * width), plain.dtype)
     wide[::2, 1::3] = plain
     yield "as it is", plain
     yield "Fortran order", np.asfortranarray(plain)
@@ -68,20 +68,20 @@ def unaligned(plain):
 def test_every_form_of_the_same_rows_is_the_same_input(kind, n, rng):
     dim = kind.dim(24)
     rows = kind.rows(n, dim, rng)
-    if kind.codec != "bits":
+    if kind.takes_floats:
         rows = rows.astype(np.float16).astype(np.float32)
     expected = kind.new(dim)
     expected.add(rows)
     queries = rows[:50]
     hits = expected.search(queries, 5)
     found = expected.range_search(queries, 4.0)
-    for name, form in (bit_forms if kind.codec == "bits" else float_forms)(rows):
+    for name, form in (float_forms if kind.takes_floats else byte_forms)(rows):
         index = kind.new(dim)
         index.add(form)
         assert index.to_bytes() == expected.to_bytes(), name
         index.upsert(range(n), form)
         assert answer(index.search(queries, 5)) == answer(hits), name
-    for name, form in (bit_forms if kind.codec == "bits" else float_forms)(queries):
+    for name, form in (float_forms if kind.takes_floats else byte_forms)(queries):
         assert answer(expected.search(form, 5)) == answer(hits), name
         assert expected.range_search(form, 4.0).ids.tobytes() == found.ids.tobytes(), name
 

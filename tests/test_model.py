@@ -11,7 +11,7 @@ from checks import assert_hits, assert_range, next_id
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from kinds import BITS, KINDS, RABITQ
+from kinds import BITS, KINDS
 from reference import Model
 
 import nearbit as nb
@@ -131,8 +131,7 @@ class Life(RuleBasedStateMachine):
         assert_range(found, self.kind, queries, self.rows(), self.model.ids, radius)
 
     def rows(self):
-        width, dtype = (DIM // 8, np.uint8) if self.kind.codec == "bits" else (DIM, np.float32)
-        return self.model.matrix(width, dtype)
+        return self.model.matrix(self.kind.width(DIM), self.kind.dtype)
 
     @invariant()
     def they_hold_the_same(self):
@@ -152,5 +151,5 @@ def life_of(kind):
     return case
 
 
-TestL2, TestIp, TestCosine, TestBits, TestJaccard, TestSign, *_ = map(life_of, KINDS)
-TestRaBitQ = life_of(RABITQ)
+for one in KINDS:
+    globals()[f"Test{one.codec.capitalize()}{one.metric.capitalize()}"] = life_of(one)

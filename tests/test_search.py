@@ -46,7 +46,7 @@ def test_search_of_whole_numbers_agrees_with_numpy_to_the_id(kind, nq, rng):
     index = kind.new(dim)
     index.add(rows, ids=ids)
     hits = index.search(queries, 50)
-    if kind is COSINE:
+    if kind.metric == "cosine":
         assert_hits(hits, kind, queries, rows, ids, k=50)
         return
     true_ids, true_distances = top_k(kind.distances(queries, rows), ids, 50)
@@ -141,9 +141,12 @@ def test_one_query_may_be_one_dimensional(kind, rng):
         np.testing.assert_array_equal(distances, one.distances)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.takes_floats or kind.metric != "ip"], ids=str
+)
 def test_a_stored_row_is_its_own_nearest(kind):
     index, rows = kind.filled(2000, 128)
+    rows = rows if kind.codec == "sign" else kind.stored(rows)
     if kind.metric == "ip":
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         index = kind.new(128)

@@ -79,22 +79,27 @@ py::array floats_from(py::array array, py::handle object, const char* argument) 
     return array;
 }
 
-py::array bytes_from(py::array array, py::handle object, const char* argument) {
+py::array bytes_from(py::array array, py::handle object, InputType type, const char* argument) {
     const char kind = array.dtype().kind();
+    const bool is_signed = type == InputType::kInt8;
+    const char* const dtype = is_signed ? "int8" : "uint8";
     if ((kind == 'i' || kind == 'u') && is_list(object)) {
+        const int least = is_signed ? -128 : 0, most = least + 255;
         if (array.size() != 0 &&
-            (array.attr("min")() < py::int_(0) || array.attr("max")() > py::int_(255))) {
-            throw py::value_error(std::string(argument) + ": expected bytes from 0 to 255, got " +
+            (array.attr("min")() < py::int_(least) || array.attr("max")() > py::int_(most))) {
+            throw py::value_error(std::string(argument) + ": expected " +
+                                  (type == InputType::kBits ? "bytes" : "integers") + " from " +
+                                  std::to_string(least) + " to " + std::to_string(most) + ", got " +
                                   text_of(array.attr("min")()) + " to " +
                                   text_of(array.attr("max")()));
         }
-        return array.attr("astype")("uint8");
+        return array.attr("astype")(dtype);
     }
-    if (kind != 'u' || array.itemsize() != 1) {
-        throw py::type_error(std::string(argument) +
-                             ": expected uint8 (bits as numpy.packbits packs "
-                             "them), got " +
-                             dtype_name(array));
+    if (kind != (is_signed ? 'i' : 'u') || array.itemsize() != 1) {
+        throw py::type_error(
+            std::string(argument) + ": expected " + dtype +
+            (type == InputType::kBits ? " (bits as numpy.packbits packs them)" : "") + ", got " +
+            dtype_name(array));
     }
     return array;
 }
@@ -164,7 +169,7 @@ py::array any_array(py::handle object, const char* argument) {
 py::array array_for(InputType type, py::handle object, const char* argument) {
     py::array array = any_array(object, argument);
     return type == InputType::kFloat32 ? floats_from(std::move(array), object, argument)
-                                       : bytes_from(std::move(array), object, argument);
+                                       : bytes_from(std::move(array), object, type, argument);
 }
 
 std::optional<int64_t> lone_id_from(py::handle object, const char* argument) {
@@ -182,7 +187,8 @@ std::optional<int64_t> lone_id_from(py::handle object, const char* argument) {
 Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
     const bool floats = codec.input() == InputType::kFloat32;
     py::array array = array_for(codec.input(), object, argument);
-    const size_t width = floats ? codec.dim() : codec.dim() / 8;
+    const bool bits = codec.input() == InputType::kBits;
+    const size_t width = bits ? codec.dim() / 8 : codec.dim();
     const auto ndim = array.ndim();
     if (ndim != 1 && ndim != 2) {
         const std::string w = std::to_string(width);
@@ -193,8 +199,8 @@ Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
         const std::string got = std::to_string(array.shape(ndim - 1));
         throw py::value_error(
             std::string(argument) + ": expected " +
-            (floats ? std::to_string(width) + " dimensions"
-                    : std::to_string(width) + " bytes (" + std::to_string(8 * width) + " bits)") +
+            (bits ? std::to_string(width) + " bytes (" + std::to_string(8 * width) + " bits)"
+                  : std::to_string(width) + " dimensions") +
             ", got " + got);
     }
     Rows rows;

@@ -226,11 +226,14 @@ void replace(Index& index, py::handle ids, py::handle vectors, py::handle thread
 
 py::array get(const Index& index, py::handle ids) {
     const Ids given = ids_from(ids, "ids");
-    const bool floats = index.codec().output() == InputType::kFloat32;
+    const InputType type = index.codec().output();
+    const bool floats = type == InputType::kFloat32;
     const size_t n = given.values.size(), row_bytes = index.codec().output_bytes();
     const size_t width = floats ? row_bytes / sizeof(float) : row_bytes;
     py::array rows = floats ? py::array(new_array<float>(n, width, given.single))
-                            : py::array(new_array<uint8_t>(n, width, given.single));
+                     : type == InputType::kInt8
+                         ? py::array(new_array<int8_t>(n, width, given.single))
+                         : py::array(new_array<uint8_t>(n, width, given.single));
     auto* const out = static_cast<std::byte*>(rows.mutable_data());
     PyWatch watch{py::none()};
     {

@@ -4,6 +4,8 @@
 #include "codecs/bits.h"
 #include "codecs/compact.h"
 #include "codecs/dense.h"
+#include "codecs/half.h"
+#include "codecs/ints.h"
 
 namespace nearbit {
 namespace {
@@ -58,10 +60,12 @@ std::shared_ptr<const Codec> make_codec(const CodecSettings& settings, size_t di
     const std::string& name = settings.name;
     const Metric metric = metric_named(metric_text);
     const bool of_bits = metric == Metric::kHamming || metric == Metric::kJaccard;
-    if (name == "float32") {
+    if (name == "float32" || name == "float16" || name == "int8" || name == "uint8") {
         check_dim(dim, kMaxDim, "dimensions");
         if (of_bits) refuse(metric, "'l2', 'ip' or 'cosine'", name);
-        return make_float32(dim, metric);
+        if (name == "float32") return make_float32(dim, metric);
+        if (name == "float16") return make_float16(dim, metric);
+        return make_ints(name == "int8" ? InputType::kInt8 : InputType::kUint8, dim, metric);
     }
     if (name == "bits") {
         if (!of_bits) refuse(metric, "'hamming' or 'jaccard'", name);
@@ -82,7 +86,9 @@ std::shared_ptr<const Codec> make_codec(const CodecSettings& settings, size_t di
         if (of_bits) refuse(metric, "'l2', 'ip' or 'cosine'", name);
         return make_compact(settings, dim, metric);
     }
-    throw InvalidArgument("codec: expected float32, bits, sign, rabitq or sq, got '" + name + "'");
+    throw InvalidArgument(
+        "codec: expected float32, float16, int8, uint8, bits, sign, rabitq or sq, got '" + name +
+        "'");
 }
 
 std::shared_ptr<const Codec> read_codec(const std::string& name, size_t dim,

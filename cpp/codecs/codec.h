@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "base/watch.h"
+#include "codecs/groups.h"
 #include "files/cursor.h"
 
 namespace nearbit {
@@ -20,7 +21,7 @@ namespace nearbit {
 enum class Metric { kL2, kIp, kCosine, kHamming, kJaccard };
 const char* metric_name(Metric metric);
 
-enum class InputType { kFloat32, kBits };  // a row: dim floats, or dim / 8 bytes
+enum class InputType { kFloat32, kInt8, kUint8, kBits };  // a row: dim numbers, or dim / 8 bytes
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -100,16 +101,21 @@ class Codec {
     size_t dim() const { return dim_; }
     Metric metric() const { return metric_; }
     size_t input_bytes() const {
-        return input() == InputType::kFloat32 ? dim_ * sizeof(float) : dim_ / 8;
+        return input() == InputType::kBits ? dim_ / 8 : number_bytes(input());
     }
     size_t output_bytes() const {
-        return output() == InputType::kFloat32 ? dim_ * sizeof(float) : code_bytes();
+        return output() == InputType::kBits ? code_bytes() : number_bytes(output());
     }
 
   protected:
     Codec(size_t dim, Metric metric) : dim_(dim), metric_(metric) {}
     const size_t dim_;
     const Metric metric_;
+
+  private:
+    size_t number_bytes(InputType type) const {
+        return type == InputType::kFloat32 ? dim_ * sizeof(float) : dim_;
+    }
 };
 
 constexpr size_t kMaxDim = 65536;             // of floats

@@ -256,10 +256,10 @@ class CompactScorer final : public Scorer {
 
     // What a kernel may compare in float: a dozen roundings, each of at most 2^-24 of what is
     // summed.
-    float bound(size_t q, float threshold) const {
+    float bound(size_t q, double threshold) const {
         if (threshold == kInfinity) return kInfinity;
-        return float(double(threshold) - terms_[q] +
-                     0x1p-20 * (reach_[q] + std::abs(terms_[q]) + std::abs(double(threshold))));
+        return float(threshold - terms_[q] +
+                     0x1p-20 * (reach_[q] + std::abs(terms_[q]) + std::abs(threshold)));
     }
 
     void score_all(const Block& block, Collector* const* collectors) const {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "base/error.h"
@@ -23,34 +24,16 @@ std::string short_text(double x) {
     return text;
 }
 
-DenseForm form_of(Metric metric) {
-    return metric == Metric::kL2   ? DenseForm::kL2
-           : metric == Metric::kIp ? DenseForm::kIp
-                                   : DenseForm::kCosine;
-}
-
 [[noreturn]] void refuse(const float* row, size_t dim, double squared_norm, const char* argument,
                          size_t at) {
     const std::string start = std::string(argument) + ": expected ";
-    const std::string where = " in row " + std::to_string(at);
     for (size_t j = 0; j < dim; ++j) {
         if (std::isfinite(row[j])) continue;
-        throw InvalidArgument(start + "finite numbers, got " +
-                              (std::isnan(row[j]) ? "nan"
-                               : row[j] > 0       ? "inf"
-                                                  : "-inf") +
-                              where + ", dimension " + std::to_string(j));
+        throw InvalidArgument(start + "finite numbers, got " + number_text(row[j], at, j));
     }
     throw InvalidArgument(start +
                           "squared norms up to 8.4e37, so that no distance overflows, got " +
-                          short_text(squared_norm) + where);
-}
-
-// |x|^2 may be rounded either way; tile_error's allowance covers it.
-float factor_of(Metric metric, double squared_norm, const char* argument, size_t at) {
-    if (metric == Metric::kL2) return float(squared_norm);
-    if (metric == Metric::kIp) return float(std::sqrt(squared_norm));
-    return float(inverse_norm(squared_norm, argument, at));
+                          short_text(squared_norm) + " in row " + std::to_string(at));
 }
 
 // How far a tile's estimate may lie from the canonical distance, as a share of |q|^2 + |x|^2 (l2),
@@ -72,6 +55,21 @@ float round_up(double x) {
     return x == double(kInfinity) ? kInfinity : std::nextafter(float(x), kInfinity);
 }
 
+// What rows consist of.
+struct Floats {
+    using Number = float;
+    using Block = DenseBlock;
+    static const DenseKernels& kernels() { return nearbit::kernels().dense; }
+};
+struct Halves {
+    using Number = Half;
+    using Block = HalfBlock;
+    static const HalfKernels& kernels() { return nearbit::kernels().half; }
+};
+
+// Tiles take floats: rows of halves are widened piece by piece, and their distances have the same
+// bits before and after.
+template <class Rows>
 class DenseScorer final : public Scorer {
   public:
     DenseScorer(Metric metric, size_t dim, const std::byte* queries, size_t n, const char* argument,
@@ -99,7 +97,8 @@ class DenseScorer final : public Scorer {
         Drain drain(*this, block, collectors, kSinkOfOneQuery);
         float threshold = float(collectors[0]->threshold());
         drain.threshold = &threshold;
-        kernels_.scan(form_, queries_, dim_, dense_block(block), &threshold, &drain);
+        const typename Rows::Block rows = {rows_of(block), block.factors, block.admit, block.n};
+        Rows::kernels().scan(form_, queries_, dim_, rows, &threshold, &drain);
         drain.empty();
     }
 
@@ -151,7 +150,7 @@ class DenseScorer final : public Scorer {
             for (uint32_t begin = 0, end; begin < count; begin = end) {
                 const uint32_t q = places[begin].query;
                 for (end = begin; end < count && places[end].query == q; ++end) {
-                    rows[end - begin] = places[end].row;
+                    rows[end - begin] = first_row + places[end].row;
                 }
                 scorer.distances_of(q, block, rows, end - begin, distances);
                 for (uint32_t i = 0; i < end - begin; ++i) {
@@ -168,17 +167,20 @@ class DenseScorer final : public Scorer {
         Collector* const* collectors;
         float* threshold = nullptr;  // scan
         float* bound = nullptr;      // tile
+        uint32_t first_row = 0;      // of the piece that a tile is made of
         Candidate places[kSinkOfMany];
     };
 
-    static DenseBlock dense_block(const Block& block) {
-        return {reinterpret_cast<const float*>(block.codes), block.factors, block.admit, block.n};
+    static constexpr bool kWidens = std::is_same_v<Rows, Halves>;
+
+    static const typename Rows::Number* rows_of(const Block& block) {
+        return reinterpret_cast<const typename Rows::Number*>(block.codes);
     }
 
     void distances_of(size_t q, const Block& block, const uint32_t* rows, size_t n,
                       float* out) const {
-        kernels_.gather(form_, queries_ + q * dim_, dim_,
-                        reinterpret_cast<const float*>(block.codes), block.factors, rows, n, out);
+        Rows::kernels().gather(form_, queries_ + q * dim_, dim_, rows_of(block), block.factors,
+                               rows, n, out);
     }
 
     // A tile excludes by a lower bound of the canonical distance: the estimate less its error, with
@@ -208,7 +210,9 @@ class DenseScorer final : public Scorer {
 
     void tile(const Block& block, Collector* const* collectors, Memory& scratch) const {
         const size_t workspace = (kernels_.tile_workspace(dim_) + 15) / 16 * 16;
-        scratch.at_least((workspace + n_) * sizeof(float));
+        const size_t bounds = (n_ + 15) / 16 * 16;
+        const size_t at_once = kWidens ? std::max<size_t>(64, kWidened / dim_ / 64 * 64) : block.n;
+        scratch.at_least((workspace + bounds + (kWidens ? at_once * dim_ : 0)) * sizeof(float));
         float* const work = reinterpret_cast<float*>(scratch.data());
         Drain drain(*this, block, collectors, kSinkOfMany);
         drain.bound = work + workspace;
@@ -223,9 +227,25 @@ class DenseScorer final : public Scorer {
                                                                  : 0.0f,
                                 .gamma = metric_ == Metric::kCosine ? -1.0f : 0.0f,
                                 .nq = uint32_t(n_)};
-        kernels_.tile(tile, dim_, dense_block(block), work, &drain);
-        drain.empty();
+        for (size_t at = 0; at < block.n; at += at_once) {
+            DenseBlock piece = {.rows = nullptr,
+                                .factors = block.factors + at,
+                                .admit = block.admit != nullptr ? block.admit + at / 64 : nullptr,
+                                .n = uint32_t(std::min(at_once, block.n - at))};
+            if constexpr (kWidens) {
+                float* const widened = work + workspace + bounds;
+                Rows::kernels().widen(rows_of(block) + at * dim_, piece.n * dim_, widened);
+                piece.rows = widened;
+            } else {
+                piece.rows = rows_of(block) + at * dim_;
+            }
+            drain.first_row = uint32_t(at);
+            kernels_.tile(tile, dim_, piece, work, &drain);
+            drain.empty();
+        }
     }
+
+    static constexpr size_t kWidened = size_t(1) << 16;  // floats at once: they stay in the cache
 
     const DenseKernels& kernels_;
     const Metric metric_;
@@ -268,7 +288,8 @@ class Float32 final : public Codec {
 
     std::unique_ptr<Scorer> prepare(const std::byte* queries, size_t n, const char* argument,
                                     size_t first_row) const override {
-        return std::make_unique<DenseScorer>(metric_, dim_, queries, n, argument, first_row);
+        return std::make_unique<DenseScorer<Floats>>(metric_, dim_, queries, n, argument,
+                                                     first_row);
     }
 };
 
@@ -294,6 +315,30 @@ void copy_checked(const float* rows, size_t n, size_t dim, float* copy, double* 
             refuse(copy + i * dim, dim, squared_norms[i], argument, first_row + i);
         }
     }
+}
+
+DenseForm form_of(Metric metric) {
+    return metric == Metric::kL2   ? DenseForm::kL2
+           : metric == Metric::kIp ? DenseForm::kIp
+                                   : DenseForm::kCosine;
+}
+
+std::string number_text(float number, size_t row, size_t j) {
+    std::string text = std::isnan(number) ? "nan" : short_text(number);
+    text += " in row " + std::to_string(row) + ", dimension " + std::to_string(j);
+    return text;
+}
+
+// |x|^2 may be rounded either way; tile_error's allowance covers it.
+float factor_of(Metric metric, double squared_norm, const char* argument, size_t at) {
+    if (metric == Metric::kL2) return float(squared_norm);
+    if (metric == Metric::kIp) return float(std::sqrt(squared_norm));
+    return float(inverse_norm(squared_norm, argument, at));
+}
+
+std::unique_ptr<Scorer> make_half_scorer(Metric metric, size_t dim, const std::byte* queries,
+                                         size_t n, const char* argument, size_t first_row) {
+    return std::make_unique<DenseScorer<Halves>>(metric, dim, queries, n, argument, first_row);
 }
 
 std::shared_ptr<const Codec> make_float32(size_t dim, Metric metric) {

@@ -8,7 +8,7 @@
 namespace nearbit {
 
 struct Input {
-    enum class Type { kFloat16, kFloat32, kFloat64, kUint8 };
+    enum class Type { kFloat16, kFloat32, kFloat64, kUint8 };  // kUint8: int8 too
 
     const std::byte* data = nullptr;
     size_t n = 0, width = 0;                         // rows, and items in each
@@ -17,7 +17,7 @@ struct Input {
     bool swapped = false;       // not this machine's byte order
     const char* argument = "";  // what errors call it
 
-    // Rows first .. first + count - 1 as plain float32 (or uint8), one behind the other: in place
+    // Rows first .. first + count - 1 as plain float32 (or bytes), one behind the other: in place
     // if they lie so, else converted into scratch.
     const std::byte* rows(size_t first, size_t count, Memory& scratch) const;
     bool in_place() const;

@@ -1,5 +1,5 @@
-// Dense float32 kernels in plain C++: the reference that every other instruction set is tested
-// against, and what runs where there is no better one.
+// Dense kernels in plain C++, for rows of float32 and float16: the reference that every other
+// instruction set is tested against, and what runs where there is no better one.
 
 // Eight sums side by side: an eighth of the rounding errors of one (DenseTile counts on that), and
 // compilers may use what vectors there are.
@@ -15,15 +15,58 @@ inline float sum_of(size_t dim, Term term) {
            ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-inline float dot(const float* q, const float* x, size_t dim) {
-    return sum_of(dim, [=](size_t j) { return q[j] * x[j]; });
+inline float float_of_bits(uint32_t bits) {
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+inline uint32_t bits_of(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
-inline float l2(const float* q, const float* x, size_t dim) {
-    return sum_of(dim, [=](size_t j) { return (x[j] - q[j]) * (x[j] - q[j]); });
+inline float widened(float x) {
+    return x;
+}
+// The product with 2^112 takes a half's exponent to a float's, those of denormals too.
+inline float widened(Half half) {
+    const uint32_t magnitude = uint32_t(half & 0x7fff) << 13, sign = uint32_t(half & 0x8000) << 16;
+    const uint32_t bits = magnitude < 0x7c00u << 13
+                              ? bits_of(float_of_bits(magnitude) * float_of_bits(239u << 23))
+                              : magnitude | 255u << 23;
+    return float_of_bits(bits | sign);
 }
 
-inline float distance(DenseForm form, const float* q, const float* x, size_t dim,
+// To nearest, ties to even.
+inline Half narrowed(float x) {
+    const uint32_t bits = bits_of(x), magnitude = bits & 0x7fffffff;
+    const Half sign = Half(bits >> 16 & 0x8000);
+    if (magnitude > 255u << 23) return Half(sign | 0x7e00);  // NaN
+    if (magnitude >= 143u << 23) return Half(sign | 0x7c00);
+    if (magnitude < 113u << 23) {  // a denormal half: the sum with 0.5 rounds at 2^-24
+        const float half = float_of_bits(126u << 23);
+        return Half(sign | (bits_of(float_of_bits(magnitude) + half) - bits_of(half)));
+    }
+    const uint32_t rounded = magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1);
+    return Half(sign | rounded >> 13);
+}
+
+template <class Number>
+inline float dot(const float* q, const Number* x, size_t dim) {
+    return sum_of(dim, [=](size_t j) { return q[j] * widened(x[j]); });
+}
+
+template <class Number>
+inline float l2(const float* q, const Number* x, size_t dim) {
+    return sum_of(dim, [=](size_t j) {
+        const float difference = widened(x[j]) - q[j];
+        return difference * difference;
+    });
+}
+
+template <class Number>
+inline float distance(DenseForm form, const float* q, const Number* x, size_t dim,
                       const float* factor) {
     if (form == DenseForm::kL2) return l2(q, x, dim);
     if (form == DenseForm::kIp) return -dot(q, x, dim);
@@ -39,7 +82,8 @@ void dense_squared_norms(const float* rows, size_t n, size_t dim, double* out) {
     }
 }
 
-void dense_gather(DenseForm form, const float* query, size_t dim, const float* rows,
+template <class Number>
+void dense_gather(DenseForm form, const float* query, size_t dim, const Number* rows,
                   const float* factors, const uint32_t* which, size_t n, float* out) {
     for (size_t i = 0; i < n; ++i) {
         const size_t row = which ? which[i] : i;
@@ -47,7 +91,8 @@ void dense_gather(DenseForm form, const float* query, size_t dim, const float* r
     }
 }
 
-void dense_scan(DenseForm form, const float* query, size_t dim, const DenseBlock& block,
+template <class Block>
+void dense_scan(DenseForm form, const float* query, size_t dim, const Block& block,
                 const float* threshold, Sink* sink) {
     for (uint32_t row = 0; row < block.n; ++row) {
         const float d = distance(form, query, block.rows + row * dim, dim,
@@ -96,5 +141,17 @@ void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
 }
 
 constexpr DenseKernels dense_kernels = {
-    dense_squared_norms, dense_gather,      dense_scan, dense_tile,      dense_tile_workspace,
-    dense_pack_queries,  dense_packed_size, ~0u,        dense_pack_signs};
+    dense_squared_norms,  dense_gather<float>, dense_scan<DenseBlock>, dense_tile,
+    dense_tile_workspace, dense_pack_queries,  dense_packed_size,      ~0u,
+    dense_pack_signs};
+
+void half_widen(const Half* halves, size_t n, float* out) {
+    for (size_t i = 0; i < n; ++i) out[i] = widened(halves[i]);
+}
+
+void half_narrow(const float* numbers, size_t n, Half* out) {
+    for (size_t i = 0; i < n; ++i) out[i] = narrowed(numbers[i]);
+}
+
+constexpr HalfKernels half_kernels = {half_narrow, half_widen, dense_gather<Half>,
+                                      dense_scan<HalfBlock>};

@@ -1,4 +1,6 @@
-// Dense float32 kernels on x86-64: one query against rows, and what is done once per row.
+// Dense kernels on x86-64: one query against rows of float32 or float16, and what is done once per
+// row. Halves are widened as they are loaded and then go the same way, so that they give the bits
+// that their float32 copies would.
 //
 // Every canonical distance comes from distances() below, whichever kernel asks and wherever
 // the row stands, so that gather and scan give the same bits.
@@ -20,6 +22,34 @@ inline __m256i first_lanes(size_t n) {
 
 inline __m256 last_lanes(size_t n) {
     return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLanes + n)));
+}
+
+NEARBIT_HOT __m256 load_8(const float* x) {
+    return _mm256_loadu_ps(x);
+}
+NEARBIT_HOT __m256 load_8(const Half* x) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+}
+
+// The first kWidth (1, 2 or 4) values of a row beside those from last on.
+template <size_t kWidth>
+NEARBIT_HOT __m256 load_ends(const float* x, size_t last) {
+    if constexpr (kWidth == 1) return _mm256_zextps128_ps256(_mm_load_ss(x));
+    if constexpr (kWidth == 2) {
+        const __m64* const ends[] = {reinterpret_cast<const __m64*>(x),
+                                     reinterpret_cast<const __m64*>(x + last)};
+        return _mm256_zextps128_ps256(
+            _mm_loadh_pi(_mm_loadl_pi(_mm_setzero_ps(), ends[0]), ends[1]));
+    }
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x)), _mm_loadu_ps(x + last), 1);
+}
+template <size_t kWidth>
+NEARBIT_HOT __m256 load_ends(const Half* x, size_t last) {
+    uint64_t first = 0, end = 0;
+    std::memcpy(&first, x, kWidth * sizeof(Half));
+    if constexpr (kWidth > 1) std::memcpy(&end, x + last, kWidth * sizeof(Half));
+    if constexpr (kWidth < 4) return _mm256_cvtph_ps(_mm_cvtsi64_si128(int64_t(first | end << 32)));
+    return _mm256_cvtph_ps(_mm_set_epi64x(int64_t(end), int64_t(first)));
 }
 
 // Adds eight terms of the sum: (x - q)^2 for kL2, else q * x.
@@ -67,23 +97,12 @@ struct NarrowQuery {
         }
         fresh =
             _mm256_castsi256_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(lanes_used)));
-        q = _mm256_and_ps(load(query), fresh);
+        q = _mm256_and_ps(load_ends<kWidth>(query, last), fresh);
     }
 
-    NEARBIT_HOT __m256 load(const float* x) const {
-        if constexpr (kWidth == 1) return _mm256_zextps128_ps256(_mm_load_ss(x));
-        if constexpr (kWidth == 2) {
-            const __m64* const ends[] = {reinterpret_cast<const __m64*>(x),
-                                         reinterpret_cast<const __m64*>(x + last)};
-            return _mm256_zextps128_ps256(
-                _mm_loadh_pi(_mm_loadl_pi(_mm_setzero_ps(), ends[0]), ends[1]));
-        }
-        return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x)), _mm_loadu_ps(x + last),
-                                    1);
-    }
-
-    NEARBIT_HOT __m256 lanes(const float* x) const {
-        return add_last_terms<kForm>(q, load(x), fresh, _mm256_setzero_ps());
+    template <class Number>
+    NEARBIT_HOT __m256 lanes(const Number* x) const {
+        return add_last_terms<kForm>(q, load_ends<kWidth>(x, last), fresh, _mm256_setzero_ps());
     }
 };
 
@@ -100,12 +119,13 @@ struct ShortQuery {
         q[kVectors - 1] = _mm256_and_ps(_mm256_loadu_ps(query + last), fresh);
     }
 
-    NEARBIT_HOT __m256 lanes(const float* x) const {
+    template <class Number>
+    NEARBIT_HOT __m256 lanes(const Number* x) const {
         __m256 sum = _mm256_setzero_ps();
-        if constexpr (kVectors > 1) sum = add_terms<kForm>(q[0], _mm256_loadu_ps(x), sum);
-        if constexpr (kVectors > 2) sum = add_terms<kForm>(q[1], _mm256_loadu_ps(x + 8), sum);
-        if constexpr (kVectors > 3) sum = add_terms<kForm>(q[2], _mm256_loadu_ps(x + 16), sum);
-        return add_last_terms<kForm>(q[kVectors - 1], _mm256_loadu_ps(x + last), fresh, sum);
+        if constexpr (kVectors > 1) sum = add_terms<kForm>(q[0], load_8(x), sum);
+        if constexpr (kVectors > 2) sum = add_terms<kForm>(q[1], load_8(x + 8), sum);
+        if constexpr (kVectors > 3) sum = add_terms<kForm>(q[2], load_8(x + 16), sum);
+        return add_last_terms<kForm>(q[kVectors - 1], load_8(x + last), fresh, sum);
     }
 };
 
@@ -123,7 +143,8 @@ struct LongQuery {
           fresh(last_lanes(dim_ % 8)),
           q_last(_mm256_and_ps(_mm256_loadu_ps(query + dim_ - 8), fresh)) {}
 
-    NEARBIT_HOT __m256 lanes(const float* x) const {
+    template <class Number>
+    NEARBIT_HOT __m256 lanes(const Number* x) const {
         __m256 a = _mm256_setzero_ps(), b = a, c = a, d = a;
         size_t j = 0;
         for (; j + 32 <= dim; j += 32) {
@@ -135,20 +156,21 @@ struct LongQuery {
         if (j + 8 <= dim) a = terms(x, j, a), j += 8;
         if (j + 8 <= dim) b = terms(x, j, b), j += 8;
         if (j + 8 <= dim) c = terms(x, j, c), j += 8;
-        if (j < dim) d = add_last_terms<kForm>(q_last, _mm256_loadu_ps(x + dim - 8), fresh, d);
+        if (j < dim) d = add_last_terms<kForm>(q_last, load_8(x + dim - 8), fresh, d);
         return _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
     }
 
-    NEARBIT_HOT __m256 terms(const float* x, size_t j, __m256 sum) const {
-        return add_terms<kForm>(_mm256_loadu_ps(q + j), _mm256_loadu_ps(x + j), sum);
+    template <class Number>
+    NEARBIT_HOT __m256 terms(const Number* x, size_t j, __m256 sum) const {
+        return add_terms<kForm>(_mm256_loadu_ps(q + j), load_8(x + j), sum);
     }
 };
 
 // The canonical distances to n rows, 1 or 4 of them, in the first lanes. Rows are walked one after
 // the other: four neighbouring rows in step would be four streams close together, which the
 // prefetchers like least.
-template <uint32_t n, class Query>
-NEARBIT_HOT __m128 distances(const Query& query, const float* rows, size_t dim,
+template <uint32_t n, class Query, class Number>
+NEARBIT_HOT __m128 distances(const Query& query, const Number* rows, size_t dim,
                              const float* factors, const uint32_t* row) {
     __m256 a = query.lanes(rows + row[0] * dim), b = a, c = a, d = a;
     if constexpr (n == 4) {
@@ -186,7 +208,8 @@ inline void with_query(DenseForm form, const float* query, size_t dim, const Bod
 }
 
 // Chosen rows: as scan, but bound by the latency of memory where rows are far apart.
-void dense_gather(DenseForm form, const float* query, size_t dim, const float* rows,
+template <class Number>
+void dense_gather(DenseForm form, const float* query, size_t dim, const Number* rows,
                   const float* factors, const uint32_t* which, size_t n, float* out) {
     with_query(form, query, dim, [=](const auto& q) {
         uint32_t row[4];
@@ -233,10 +256,10 @@ struct QuarterCursor {
     enum : uint32_t { kAtOnce = 64 };
     RowCursor quarter[4];
 
-    explicit QuarterCursor(const DenseBlock& block) {
-        const uint32_t length = block.n / 4;
+    QuarterCursor(const uint64_t* admit, uint32_t n) {
+        const uint32_t length = n / 4;
         for (uint32_t s = 0; s < 4; ++s) {
-            quarter[s] = {block.admit, s * length, s < 3 ? (s + 1) * length : block.n};
+            quarter[s] = {admit, s * length, s < 3 ? (s + 1) * length : n};
         }
     }
 
@@ -261,14 +284,15 @@ struct QuarterCursor {
 };
 
 // Bound by memory: 32 bytes of a row cost two loads, a subtraction and an FMA.
-void dense_scan(DenseForm form, const float* query, size_t dim, const DenseBlock& block,
+template <class Block>
+void dense_scan(DenseForm form, const float* query, size_t dim, const Block& block,
                 const float* threshold, Sink* sink) {
     with_query(form, query, dim, [=](const auto& q) {
-        const float* const rows = block.rows;
+        const auto* const rows = block.rows;
         const float* const factors = block.factors;
         __m128 limit = _mm_set1_ps(*threshold);
         uint32_t row[4 * QuarterCursor::kAtOnce + 3];
-        QuarterCursor cursor(block);
+        QuarterCursor cursor(block.admit, block.n);
         while (const uint32_t n = cursor.take(row)) {
             row[n] = row[n + 1] = row[n + 2] = row[n - 1];
             for (uint32_t i = 0; i < n; i += 4) {
@@ -333,8 +357,31 @@ void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
 }
 
 #include "kernels/dense_tile_x86.inl"
-#undef NEARBIT_HOT
 
 constexpr DenseKernels dense_kernels = {
-    dense_squared_norms, dense_gather,      dense_scan, dense_tile,      dense_tile_workspace,
-    dense_pack_queries,  dense_packed_size, kPackFrom,  dense_pack_signs};
+    dense_squared_norms,  dense_gather<float>, dense_scan<DenseBlock>, dense_tile,
+    dense_tile_workspace, dense_pack_queries,  dense_packed_size,      kPackFrom,
+    dense_pack_signs};
+
+// ------------------------------------------------------------------------------------- halves
+
+void half_widen(const Half* halves, size_t n, float* out) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, load_8(halves + i));
+    for (; i < n; ++i) out[i] = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(halves[i])));
+}
+
+void half_narrow(const float* numbers, size_t n, Half* out) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(numbers + i), _MM_FROUND_TO_NEAREST_INT));
+    }
+    for (; i < n; ++i) {
+        out[i] = Half(
+            _mm_cvtsi128_si32(_mm_cvtps_ph(_mm_load_ss(numbers + i), _MM_FROUND_TO_NEAREST_INT)));
+    }
+}
+
+constexpr HalfKernels half_kernels = {half_narrow, half_widen, dense_gather<Half>,
+                                      dense_scan<HalfBlock>};

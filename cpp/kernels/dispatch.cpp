@@ -12,6 +12,8 @@
 
 #include <algorithm>
 #include <initializer_list>
+#elif defined(NEARBIT_X86)
+#include <cpuid.h>
 #endif
 
 namespace nearbit {
@@ -52,11 +54,16 @@ bool runs_avx512() {
            all_of(cpu.leaf7[2], {12, 14});
 }
 #else
+// Not among the names that every compiler's __builtin_cpu_supports knows.
+bool has_f16c() {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c >> 29 & 1) != 0;
+}
 // Each flag that CMakeLists.txt gives.
 bool runs_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2");
+           __builtin_cpu_supports("bmi2") && has_f16c();
 }
 bool runs_avx512() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&

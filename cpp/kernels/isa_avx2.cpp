@@ -1,7 +1,8 @@
-// AVX2, FMA, BMI2 and POPCNT: Haswell (2013), Zen (2017) and later.
+// AVX2, FMA, F16C, BMI2 and POPCNT: Haswell (2013), Zen (2017) and later.
 #include <immintrin.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/kernels.h"
 
@@ -20,6 +21,8 @@ namespace {
 #include "kernels/bits_tile_x86.inl"
 #include "kernels/bits_avx2.inl"
 #include "kernels/dense_x86.inl"
+#include "kernels/ints_vocab_avx2.inl"
+#include "kernels/ints_x86.inl"
 #include "kernels/codes_common.inl"
 #include "kernels/codes_avx2.inl"
 #include "kernels/codes_x86.inl"
@@ -29,6 +32,11 @@ namespace {
 }  // namespace avx2
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = {"avx2", avx2::dense_kernels, avx2::bits_kernels, avx2::codes_kernels};
+const Kernels kAvx2Kernels = {"avx2",
+                              avx2::dense_kernels,
+                              avx2::half_kernels,
+                              avx2::ints_kernels,
+                              avx2::bits_kernels,
+                              avx2::codes_kernels};
 
 }  // namespace nearbit

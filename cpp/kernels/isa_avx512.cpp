@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/kernels.h"
 
@@ -19,6 +20,8 @@ namespace {
 #include "kernels/bits_tile_x86.inl"
 #include "kernels/bits_avx512.inl"
 #include "kernels/dense_x86.inl"
+#include "kernels/ints_vocab_avx512.inl"
+#include "kernels/ints_x86.inl"
 #include "kernels/codes_common.inl"
 #include "kernels/codes_avx512.inl"
 #include "kernels/codes_x86.inl"
@@ -28,7 +31,11 @@ namespace {
 }  // namespace avx512
 
 extern const Kernels kAvx512Kernels;
-const Kernels kAvx512Kernels = {"avx512", avx512::dense_kernels, avx512::bits_kernels,
+const Kernels kAvx512Kernels = {"avx512",
+                                avx512::dense_kernels,
+                                avx512::half_kernels,
+                                avx512::ints_kernels,
+                                avx512::bits_kernels,
                                 avx512::codes_kernels};
 
 }  // namespace nearbit

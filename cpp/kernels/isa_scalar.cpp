@@ -12,13 +12,18 @@ namespace {
 #include "kernels/dense_scalar.inl"
 #include "kernels/codes_common.inl"
 #include "kernels/codes_scalar.inl"
+#include "kernels/ints_scalar.inl"
 // clang-format on
 
 }  // namespace
 }  // namespace scalar
 
 extern const Kernels kScalarKernels;
-const Kernels kScalarKernels = {"scalar", scalar::dense_kernels, scalar::bits_kernels,
+const Kernels kScalarKernels = {"scalar",
+                                scalar::dense_kernels,
+                                scalar::half_kernels,
+                                scalar::ints_kernels,
+                                scalar::bits_kernels,
                                 scalar::codes_kernels};
 
 }  // namespace nearbit

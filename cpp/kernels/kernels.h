@@ -17,8 +17,8 @@ namespace nearbit {
 struct Candidate {
     uint32_t query;  // 0 for the kernels of one query
     uint32_t row;    // within the block
-    float distance;  // canonical; undefined from a dense tile and from scans and tiles of compact
-                     // codes, whose candidates are to be re-scored
+    float distance;  // canonical; undefined from a dense tile, a scan of integers, and scans and
+                     // tiles of compact codes, whose candidates are to be re-scored
 };
 
 // Where a kernel puts candidates. When fewer than kSinkRoom places are left it calls drain, which
@@ -92,6 +92,67 @@ struct DenseKernels {
     // bit j of the row (most significant first in each byte, as numpy.packbits) = x_j > 0; the last
     // byte is filled up with zeros. out: n rows of (dim + 7) / 8 bytes.
     void (*pack_signs)(const float* rows, size_t n, size_t dim, uint8_t* out);
+};
+
+// ------------------------------------------------------------------------------------- halves
+//
+// Rows of IEEE half numbers, scored against float32 queries: each canonical distance has the bits
+// that DenseKernels give for the row widened to float32.
+using Half = uint16_t;
+
+struct HalfBlock {
+    const Half* rows;
+    const float* factors;  // as in DenseBlock
+    const uint64_t* admit;
+    uint32_t n;
+};
+
+struct HalfKernels {
+    // To nearest, ties to even; infinite from 65520 up.
+    void (*narrow)(const float* numbers, size_t n, Half* out);
+    void (*widen)(const Half* halves, size_t n, float* out);
+
+    // As those of DenseKernels.
+    void (*gather)(DenseForm form, const float* query, size_t dim, const Half* rows,
+                   const float* factors, const uint32_t* which, size_t n, float* out);
+    void (*scan)(DenseForm form, const float* query, size_t dim, const HalfBlock& block,
+                 const float* threshold, Sink* sink);
+};
+
+// ------------------------------------------------------------------------------------- integers
+//
+// Rows of int8 or uint8, at most 65,536 to a row, and queries of the same widened to int16. Sums
+// are exact, and doubles for being so beyond 32 bits.
+enum class IntType : int { kInt8, kUint8 };
+
+struct IntBlock {
+    const uint8_t* rows;  // n rows of dim numbers, one behind the other
+    const uint64_t* admit;
+    uint32_t n;
+};
+
+// The queries of a scan. A row is reported when
+//   kL2      sum (q - x)^2 <= bound[q]
+//   kIp      -sum q x <= bound[q]
+//   kCosine  d * |d| >= bound[q] * sum x^2, d = sum q x, in double, which rounds
+struct IntQueries {
+    DenseForm form;
+    IntType type;
+    const int16_t* queries;       // n rows of dim
+    const double* squared_norms;  // of the queries, for kL2
+    const double* bound;          // drain lowers l2's and ip's and raises cosine's, in place
+    uint32_t n;
+};
+
+struct IntKernels {
+    // From one query to chosen rows, which: as for DenseKernels. sums: of (q - x)^2 for kL2, else
+    // of q x; squared_norms: of the rows, for kCosine alone.
+    void (*gather)(DenseForm form, IntType type, const int16_t* query, size_t dim,
+                   const uint8_t* rows, const uint32_t* which, size_t n, double* sums,
+                   double* squared_norms);
+
+    // Candidates come without distances.
+    void (*scan)(const IntQueries& queries, size_t dim, const IntBlock& block, Sink* sink);
 };
 
 // ------------------------------------------------------------------------------------- bits
@@ -234,6 +295,8 @@ struct CodesKernels {
 struct Kernels {
     const char* isa;  // "scalar", "avx2", "avx512"
     DenseKernels dense;
+    HalfKernels half;
+    IntKernels ints;
     BitsKernels bits;
     CodesKernels codes;
 };

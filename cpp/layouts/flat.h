@@ -3,7 +3,6 @@
 
 #include "base/column.h"
 #include "codecs/codec.h"
-#include "codecs/groups.h"
 
 namespace nearbit {
 

@@ -3,7 +3,7 @@
 from nearbit import metrics
 from nearbit._core import CorruptIndexError, __version__
 from nearbit._knn import knn
-from nearbit.codecs import SQ, Bits, Float32, RaBitQ, Sign
+from nearbit.codecs import SQ, Bits, Float16, Float32, Int8, RaBitQ, Sign, UInt8
 from nearbit.hits import Hits, RangeHits, merge_hits
 from nearbit.index import Filter, Index, load
 from nearbit.layouts import Flat
@@ -15,12 +15,15 @@ __all__ = [
     "CorruptIndexError",
     "Filter",
     "Flat",
+    "Float16",
     "Float32",
     "Hits",
     "Index",
+    "Int8",
     "RaBitQ",
     "RangeHits",
     "Sign",
+    "UInt8",
     "__version__",
     "knn",
     "load",

@@ -34,6 +34,70 @@ class Float32(Codec):
 
 
 @dataclass(frozen=True)
+class Float16(Codec):
+    """Rows of floats rounded to IEEE half: ``2 * dim`` bytes and 4 more an item.
+
+    Halves have 11 significant bits and reach from -65504 to 65504; what would be beyond is an
+    error. Queries stay float32, and distances are exact ones to the halves, which ``get`` gives
+    back as float32.
+
+    Examples
+    --------
+    >>> import numpy as np, nearbit as nb
+    >>> index = nb.Index(2, metric="l2", codec=nb.Float16())
+    >>> ids = index.add(np.array([[1, 0.1]], dtype=np.float32))
+    >>> index.get(0)
+    array([1.        , 0.09997559], dtype=float32)
+    """
+
+    name = "float16"
+    metrics = ("cosine", "l2", "ip")
+    takes = "`dim` floats"
+    stores = "2 dim + 4 bytes"
+
+
+@dataclass(frozen=True)
+class Int8(Codec):
+    """Rows of int8 as they are, -128 to 127: ``dim`` bytes an item.
+
+    Queries are int8 too. Distances rank as the whole numbers that they are, and are rounded to
+    float32 once they are returned; that of cosine is computed in double from whole numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, nearbit as nb
+    >>> index = nb.Index(2, metric="l2", codec=nb.Int8())
+    >>> ids = index.add(np.array([[-128, 127], [3, 4]], dtype=np.int8))
+    >>> index.search(np.array([127, 127], dtype=np.int8), k=2).distances
+    array([30505., 65025.], dtype=float32)
+    """
+
+    name = "int8"
+    metrics = ("cosine", "l2", "ip")
+    takes = "`dim` int8"
+    stores = "dim bytes"
+
+
+@dataclass(frozen=True)
+class UInt8(Codec):
+    """Rows of uint8 as they are, 0 to 255: ``dim`` bytes an item. Otherwise as ``Int8``.
+
+    Examples
+    --------
+    >>> import numpy as np, nearbit as nb
+    >>> index = nb.Index(2, metric="ip", codec=nb.UInt8())
+    >>> ids = index.add([[255, 255], [3, 4]])
+    >>> index.search(np.array([255, 1], dtype=np.uint8), k=2).distances
+    array([-65280.,   -769.], dtype=float32)
+    """
+
+    name = "uint8"
+    metrics = ("cosine", "l2", "ip")
+    takes = "`dim` uint8"
+    stores = "dim bytes"
+
+
+@dataclass(frozen=True)
 class Bits(Codec):
     """Packed bits as they are, as ``numpy.packbits`` makes them: ``dim / 8`` uint8 a row.
 
@@ -155,4 +219,6 @@ class SQ(Codec):
 
 
 # The one table that the README's is made of and that index.py looks into.
-SUPPORT: dict[str, type[Codec]] = {c.name: c for c in (Float32, Bits, Sign, RaBitQ, SQ)}
+SUPPORT: dict[str, type[Codec]] = {
+    codec.name: codec for codec in (Float32, Float16, Int8, UInt8, Bits, Sign, RaBitQ, SQ)
+}

@@ -34,10 +34,10 @@ class Index:
     metric : {"cosine", "l2", "ip", "hamming", "jaccard"}, optional
         Distance: 1 - cos, squared Euclidean, negated inner product, number of differing bits,
         1 - ``|a & b| / |a | b|`` (two rows without set bits: 0).
-        Default: cosine for floats, hamming for ``Bits`` and ``Sign``.
+        Default: hamming for ``Bits`` and ``Sign``, cosine for the others.
     layout : Flat or "flat", optional
         Which items get scored. Default: all of them.
-    codec : Float32, Bits, Sign, RaBitQ, SQ or its name, optional
+    codec : a codec such as ``Float16()``, or its name, optional
         What an item is stored as and scored by. Default: ``Float32``.
     seed : int, 0 to 2**63 - 1, default 0
         Of the random choices of a codec: the same seed and calls give the same index.
@@ -298,7 +298,7 @@ class Index:
         """
         return _core.filter(allowed)
 
-    def get(self, ids: Ids) -> NDArray[np.float32] | NDArray[np.uint8]:
+    def get(self, ids: Ids) -> NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]:
         """Return rows by id.
 
         Parameters
@@ -307,8 +307,9 @@ class Index:
 
         Returns
         -------
-        ndarray, shape (n, dim) float32, or (n, bytes) uint8 for bits and signs
-            What was added, exactly, for ``Float32`` and ``Bits``; packed signs for ``Sign``. One
+        ndarray, shape (n, dim) float32, int8 or uint8, or (n, bytes) uint8 for bits and signs
+            What was added, exactly; but the nearest halves, as float32, for ``Float16``, and
+            packed signs for ``Sign``. One
             row, 1-d, for a single id.
 
         Raises
@@ -379,8 +380,8 @@ class Index:
         ----------
         vectors : array_like, shape (n, dim) or (dim,)
             Float32 in C order is read in place; other float dtypes, strides and byte orders are
-            converted piece by piece; lists are read as the index's own dtype. ``Bits``: uint8,
-            shape (n, dim / 8).
+            converted piece by piece; lists are read as the index's own dtype. ``Int8`` and
+            ``UInt8``: of that dtype. ``Bits``: uint8, shape (n, dim / 8).
         ids : array_like of n ints >= 0, optional
             Default: on from the largest id ever used.
         threads : int, optional
@@ -397,7 +398,8 @@ class Index:
         ------
         TypeError, ValueError
             Wrong dtype or shape; NaN, infinity or a squared norm over a quarter of float32's
-            largest; ids that are negative, repeated or in the index.
+            largest, or a number beyond float16's for ``Float16``; ids that are negative, repeated
+            or in the index.
 
         Examples
         --------
