@@ -245,7 +245,7 @@ class DenseScorer final : public Scorer {
         }
     }
 
-    static constexpr size_t kWidened = size_t(1) << 16;  // floats at once: they stay in the cache
+    static constexpr size_t kWidened = size_t(1) << 18;  // floats at once
 
     const DenseKernels& kernels_;
     const Metric metric_;
