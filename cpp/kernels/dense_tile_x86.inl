@@ -222,9 +222,9 @@ void dense_pack_queries(const float* queries, size_t nq, size_t dim, float* pane
     }
 }
 
-// Eight dimensions of eight rows, turned into eight rows of a panel; the first n of them are
-// stored.
-template <class Load>
+// Eight dimensions of eight rows, turned into eight rows of a panel, kStride floats apart; the
+// first n of them are stored.
+template <size_t kStride, class Load>
 NEARBIT_HOT void transpose_8x8(const float* const* x, Load load, float* out, size_t n) {
     const __m256 r0 = load(x[0]), r1 = load(x[1]), r2 = load(x[2]), r3 = load(x[3]);
     const __m256 r4 = load(x[4]), r5 = load(x[5]), r6 = load(x[6]), r7 = load(x[7]);
@@ -237,7 +237,7 @@ NEARBIT_HOT void transpose_8x8(const float* const* x, Load load, float* out, siz
     const __m256 t4 = _mm256_shuffle_ps(s4, s6, 0x44), t5 = _mm256_shuffle_ps(s4, s6, 0xee);
     const __m256 t6 = _mm256_shuffle_ps(s5, s7, 0x44), t7 = _mm256_shuffle_ps(s5, s7, 0xee);
     const auto store = [=](size_t j, __m256 v) {
-        if (j < n) _mm256_store_ps(out + j * kPanelRows, v);
+        if (j < n) _mm256_store_ps(out + j * kStride, v);
     };
     store(0, _mm256_permute2f128_ps(t0, t4, 0x20));
     store(1, _mm256_permute2f128_ps(t1, t5, 0x20));
@@ -263,13 +263,13 @@ void pack_rows(const DenseTile& tile, size_t dim, const DenseBlock& block, const
     size_t j = 0;
     for (; j + 8 <= dim; j += 8) {
         const auto load = [=](const float* p) { return _mm256_loadu_ps(p + j); };
-        transpose_8x8(x, load, panel + j * kPanelRows, 8);
-        transpose_8x8(x + 8, load, panel + j * kPanelRows + 8, 8);
+        transpose_8x8<kPanelRows>(x, load, panel + j * kPanelRows, 8);
+        transpose_8x8<kPanelRows>(x + 8, load, panel + j * kPanelRows + 8, 8);
     }
     if (j < dim) {
         const auto load = [=](const float* p) { return _mm256_maskload_ps(p + j, tail); };
-        transpose_8x8(x, load, panel + j * kPanelRows, dim - j);
-        transpose_8x8(x + 8, load, panel + j * kPanelRows + 8, dim - j);
+        transpose_8x8<kPanelRows>(x, load, panel + j * kPanelRows, dim - j);
+        transpose_8x8<kPanelRows>(x + 8, load, panel + j * kPanelRows + 8, dim - j);
     }
 }
 

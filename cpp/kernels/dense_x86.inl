@@ -357,6 +357,7 @@ void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
 }
 
 #include "kernels/dense_tile_x86.inl"
+#include "kernels/nearest_x86.inl"
 
 constexpr DenseKernels dense_kernels = {
     dense_squared_norms,  dense_gather<float>, dense_scan<DenseBlock>, dense_tile,
@@ -385,3 +386,6 @@ void half_narrow(const float* numbers, size_t n, Half* out) {
 
 constexpr HalfKernels half_kernels = {half_narrow, half_widen, dense_gather<Half>,
                                       dense_scan<HalfBlock>};
+
+constexpr NearestKernels nearest_kernels = {nearest_rows, nearest_workspace, nearest_pack,
+                                            nearest_packed_size};

@@ -20,6 +20,7 @@ namespace {
 #include "kernels/bits_parity_x86.inl"
 #include "kernels/bits_tile_x86.inl"
 #include "kernels/bits_avx2.inl"
+#include "kernels/nearest_vocab_avx2.inl"
 #include "kernels/dense_x86.inl"
 #include "kernels/ints_vocab_avx2.inl"
 #include "kernels/ints_x86.inl"
@@ -37,6 +38,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               avx2::half_kernels,
                               avx2::ints_kernels,
                               avx2::bits_kernels,
-                              avx2::codes_kernels};
+                              avx2::codes_kernels,
+                              avx2::nearest_kernels};
 
 }  // namespace nearbit

@@ -19,6 +19,7 @@ namespace {
 #include "kernels/bits_parity_x86.inl"
 #include "kernels/bits_tile_x86.inl"
 #include "kernels/bits_avx512.inl"
+#include "kernels/nearest_vocab_avx512.inl"
 #include "kernels/dense_x86.inl"
 #include "kernels/ints_vocab_avx512.inl"
 #include "kernels/ints_x86.inl"
@@ -36,6 +37,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 avx512::half_kernels,
                                 avx512::ints_kernels,
                                 avx512::bits_kernels,
-                                avx512::codes_kernels};
+                                avx512::codes_kernels,
+                                avx512::nearest_kernels};
 
 }  // namespace nearbit

@@ -13,6 +13,7 @@ namespace {
 #include "kernels/codes_common.inl"
 #include "kernels/codes_scalar.inl"
 #include "kernels/ints_scalar.inl"
+#include "kernels/nearest_scalar.inl"
 // clang-format on
 
 }  // namespace
@@ -24,6 +25,7 @@ const Kernels kScalarKernels = {"scalar",
                                 scalar::half_kernels,
                                 scalar::ints_kernels,
                                 scalar::bits_kernels,
-                                scalar::codes_kernels};
+                                scalar::codes_kernels,
+                                scalar::nearest_kernels};
 
 }  // namespace nearbit

@@ -290,6 +290,23 @@ struct CodesKernels {
                       const uint32_t* which, size_t n, int64_t* out);
 };
 
+// ------------------------------------------------------------------------------------- nearest
+//
+// The nearest of k centroids: the least |c|^2 / 2 - <x, c>, the first of equal ones. Each is
+// one float sum whose order depends on dim alone, so that a row gets the same answer in any
+// batch; where all terms are integers below 2^24, it is exact. k is at most 2^31.
+struct NearestKernels {
+    // The centroid nearest to each of n rows of dim floats, stride floats from one to the next.
+    // packed: as pack laid them out. workspace: workspace(dim) floats, 64-byte aligned.
+    void (*nearest)(const float* rows, size_t n, size_t stride, size_t dim, const float* packed,
+                    size_t k, float* workspace, uint32_t* out);
+    size_t (*workspace)(size_t dim);
+
+    // Centroids (k rows of dim floats) in the layout that nearest wants: packed_size floats.
+    void (*pack)(const float* centroids, size_t k, size_t dim, float* packed);
+    size_t (*packed_size)(size_t k, size_t dim);
+};
+
 // ------------------------------------------------------------------------------------- the table
 
 struct Kernels {
@@ -299,6 +316,7 @@ struct Kernels {
     IntKernels ints;
     BitsKernels bits;
     CodesKernels codes;
+    NearestKernels nearest;
 };
 
 // The table in use, chosen once: the best that this processor runs, or what NEARBIT_ISA names

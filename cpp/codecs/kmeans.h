@@ -1,0 +1,92 @@
+// k-means, and which centroid is nearest. Rows hold finite numbers with squared norms up to 8.4e37,
+// as the codecs check them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/memory.h"
+#include "base/watch.h"
+#include "kernels/kernels.h"
+
+namespace nearbit {
+
+// splitmix64: the same numbers everywhere.
+class Splitmix64 {
+  public:
+    explicit Splitmix64(uint64_t seed) : state_(seed) {}
+    uint64_t next() {
+        uint64_t z = state_ += 0x9e3779b97f4a7c15;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+        return z ^ (z >> 31);
+    }
+    // 0 <= below(n) < n, each as likely as the others. n >= 1.
+    uint64_t below(uint64_t n) {
+        const uint64_t rest = (0 - n) % n;  // 2^64 modulo n: so many numbers are one too many
+        for (;;) {
+            const uint64_t x = next();
+            if (x >= rest) return x % n;
+        }
+    }
+    // 0 <= unit() < 1
+    double unit() { return double(next() >> 11) * 0x1p-53; }
+
+  private:
+    uint64_t state_;
+};
+
+// n_drawn of the numbers 0..n-1 at random, ascending. n_drawn <= n.
+std::vector<size_t> sample(size_t n, size_t n_drawn, Splitmix64& random);
+
+// Centroids packed for finding the nearest. Threads may share it.
+class NearestCentroid {
+  public:
+    // centroids: k rows of dim floats, k and dim >= 1; they need not outlive this.
+    NearestCentroid(const float* centroids, size_t k, size_t dim,
+                    const NearestKernels& kernels = nearbit::kernels().nearest);
+
+    // The centroid with the smallest |c|^2 / 2 - <x, c>, of equal ones the first, for n rows that
+    // are stride floats apart. A row gets the same answer in any batch. Rounding can prefer one
+    // whose squared distance is larger by some dim * 2^-23 * (|x| + |c|)^2; integers are exact.
+    void find(const float* rows, size_t n, size_t stride, Memory& scratch, uint32_t* nearest) const;
+
+    // Rows to give find at a time, for a millisecond or two of work.
+    size_t rows_at_once() const;
+
+  private:
+    const NearestKernels* kernels_;
+    size_t k_, dim_;
+    Memory packed_;
+};
+
+// The same for many rows one behind the other, on up to n_threads threads. squared_distances: of
+// each row from its centroid, canonical; null if nobody wants them.
+void assign(const float* rows, size_t n, size_t dim, const float* centroids, size_t k,
+            size_t n_threads, Watch* watch, uint32_t* nearest, float* squared_distances);
+
+struct KMeans {
+    size_t k;
+    size_t iterations = 25;  // at most; fewer if no row changes its centroid
+    uint64_t seed = 0;
+    // k-means++ chooses the first centroids among k times so many rows, drawn at random.
+    size_t seeding_rows = 8;
+};
+
+struct Clusters {
+    std::vector<float> centroids;  // k x dim
+    // Sum of squared distances of the rows from the centroids they were last assigned to, which are
+    // the means of their rows (before they are rounded to float).
+    double inertia;
+    size_t iterations;  // that were run
+};
+
+// Lloyd's algorithm from k-means++ seeds. The same result, to the bit, at any number of threads.
+// An empty cluster takes the farthest row of the cluster with the largest error. With fewer
+// distinct rows than k, centroids repeat. Wants 1 <= k <= n < 2^32 and at least one iteration.
+// Reports iterations * n to the watch.
+Clusters kmeans(const float* rows, size_t n, size_t dim, const KMeans& settings, size_t n_threads,
+                Watch* watch);
+
+}  // namespace nearbit
