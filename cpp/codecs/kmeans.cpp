@@ -232,7 +232,6 @@ Clusters kmeans(const float* rows, size_t n, size_t dim, const KMeans& settings,
         throw InvalidArgument("k: expected 1 to the number of rows, " + std::to_string(n) +
                               ", got " + std::to_string(k));
     }
-    if (watch) watch->expect(settings.iterations * n);
     Clusters clusters{std::vector<float>(k * dim), 0, 0};
     Splitmix64 random(settings.seed);
     {

@@ -85,7 +85,8 @@ struct Clusters {
 // Lloyd's algorithm from k-means++ seeds. The same result, to the bit, at any number of threads.
 // An empty cluster takes the farthest row of the cluster with the largest error. With fewer
 // distinct rows than k, centroids repeat. Wants 1 <= k <= n < 2^32 and at least one iteration.
-// Reports iterations * n to the watch.
+// Advances the watch by iterations * n in all, which the
+// caller has it expect.
 Clusters kmeans(const float* rows, size_t n, size_t dim, const KMeans& settings, size_t n_threads,
                 Watch* watch);
 

@@ -320,6 +320,7 @@ TEST(KMeans, ReportsItsWorkAndCanBeStopped) {
     const KMeans settings{.k = 256, .iterations = 40};
     for (const size_t threads : {1, 2}) {
         Stopper watch;
+        watch.expect(40 * 20000);
         kmeans(rows.data(), 20000, 16, settings, threads, &watch);
         watch.poll_now();
         EXPECT_EQ(watch.done, watch.total);
