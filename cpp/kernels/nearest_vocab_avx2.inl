@@ -1,7 +1,8 @@
 // What nearest_x86.inl is written in, for AVX2: eight floats, and eight numbers of centroids.
 using Floats = __m256;
 using Numbers = __m256i;
-enum : uint32_t { kFloats = 8 };
+// Six centroids by two vectors of rows: 12 sums and what they are made of fill the 16 registers.
+enum : uint32_t { kFloats = 8, kPanelCentroids = 6 };
 
 inline Floats all_floats(const float* x) {
     return _mm256_broadcast_ss(x);

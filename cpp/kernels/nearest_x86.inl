@@ -1,8 +1,7 @@
-// The nearest of k centroids on x86-64: six centroids by two vectors of rows, both packed, as in
-// dense_tile_x86.inl. The products are compared where they are summed, in registers.
+// The nearest of k centroids on x86-64: kPanelCentroids centroids by two vectors of rows, both
+// packed, as in dense_tile_x86.inl. The products are compared where they are summed, in registers.
 
 enum : uint32_t {
-    kPanelCentroids = 6,
     kWideRows = 2 * kFloats,
     kMostWideRows = 512,
     kWideBytes = 256 << 10,     // of rows packed at a time: they stay in L2 under all centroids
@@ -12,8 +11,8 @@ enum : uint32_t {
 
 constexpr float kWorstScore = 3.4e38f;  // of finite centroids and rows, no score is as bad
 
-// A panel: the six |c|^2 / 2, then [dim][6] values. One that isn't full is filled up with
-// centroids that are never nearest.
+// A panel: their |c|^2 / 2, then [dim][kPanelCentroids] values. One that isn't full is filled up
+// with centroids that are never nearest.
 size_t nearest_packed_size(size_t k, size_t dim) {
     return (k + kPanelCentroids - 1) / kPanelCentroids * kPanelCentroids * (dim + 1);
 }
@@ -70,52 +69,34 @@ void pack_wide(const float* rows, size_t n, size_t stride, size_t dim, float* pa
 }
 
 // Scores a panel of rows against a panel of centroids, of which the first is number `first`, and
-// keeps the better. 12 sums, 2 row vectors and 1 centroid value in the registers.
-NEARBIT_HOT void nearest_of_6(const float* c, const float* x, size_t dim, uint32_t first,
-                              float* best, uint32_t* number) {
-    Floats a0 = all_floats(c), a1 = a0, b0 = all_floats(c + 1), b1 = b0;
-    Floats c0 = all_floats(c + 2), c1 = c0, d0 = all_floats(c + 3), d1 = d0;
-    Floats e0 = all_floats(c + 4), e1 = e0, f0 = all_floats(c + 5), f1 = f0;
+// keeps the better. Compilers keep the arrays in registers, as each index is a constant once the
+// loops are unrolled (look at the assembly after changes here).
+NEARBIT_HOT void nearest_of_panel(const float* c, const float* x, size_t dim, uint32_t first,
+                                  float* best, uint32_t* number) {
+    Floats low[kPanelCentroids], high[kPanelCentroids];
+    for (uint32_t i = 0; i < kPanelCentroids; ++i) low[i] = high[i] = all_floats(c + i);
     c += kPanelCentroids;
     for (size_t j = 0; j < dim; ++j, c += kPanelCentroids, x += kWideRows) {
         const Floats x0 = load_floats(x), x1 = load_floats(x + kFloats);
-        Floats y = all_floats(c);
-        a0 = subtract_product(y, x0, a0);
-        a1 = subtract_product(y, x1, a1);
-        y = all_floats(c + 1);
-        b0 = subtract_product(y, x0, b0);
-        b1 = subtract_product(y, x1, b1);
-        y = all_floats(c + 2);
-        c0 = subtract_product(y, x0, c0);
-        c1 = subtract_product(y, x1, c1);
-        y = all_floats(c + 3);
-        d0 = subtract_product(y, x0, d0);
-        d1 = subtract_product(y, x1, d1);
-        y = all_floats(c + 4);
-        e0 = subtract_product(y, x0, e0);
-        e1 = subtract_product(y, x1, e1);
-        y = all_floats(c + 5);
-        f0 = subtract_product(y, x0, f0);
-        f1 = subtract_product(y, x1, f1);
+        for (uint32_t i = 0; i < kPanelCentroids; ++i) {
+            const Floats y = all_floats(c + i);
+            low[i] = subtract_product(y, x0, low[i]);
+            high[i] = subtract_product(y, x1, high[i]);
+        }
     }
-    // The later of two wins only if it is less. In pairs, which keeps the chain of comparisons
-    // short.
-    const auto keep = [&](Floats a, Floats b, Floats cc, Floats d, Floats e, Floats f,
-                          uint32_t column) {
-        Numbers na = all_numbers(first), nc = all_numbers(first + 2), ne = all_numbers(first + 4);
-        keep_less(b, all_numbers(first + 1), a, na);
-        keep_less(d, all_numbers(first + 3), cc, nc);
-        keep_less(f, all_numbers(first + 5), e, ne);
-        keep_less(cc, nc, a, na);
-        keep_less(e, ne, a, na);
+    const auto keep = [&](Floats(&s)[kPanelCentroids], uint32_t column) {
         Floats least = load_floats(best + column);
         Numbers least_number = load_numbers(number + column);
-        keep_less(a, na, least, least_number);
+        for (uint32_t i = 0; i < kPanelCentroids; i += 2) {
+            Numbers n = all_numbers(first + i);
+            keep_less(s[i + 1], all_numbers(first + i + 1), s[i], n);
+            keep_less(s[i], n, least, least_number);
+        }
         store_floats(best + column, least);
         store_numbers(number + column, least_number);
     };
-    keep(a0, b0, c0, d0, e0, f0, 0);
-    keep(a1, b1, c1, d1, e1, f1, kFloats);
+    keep(low, 0);
+    keep(high, kFloats);
 }
 
 void nearest_rows(const float* rows, size_t n, size_t stride, size_t dim, const float* packed,
@@ -137,7 +118,8 @@ void nearest_rows(const float* rows, size_t n, size_t stride, size_t dim, const 
         const float* panel = packed;
         for (size_t c = 0; c < k; c += kPanelCentroids, panel += kPanelCentroids * (dim + 1)) {
             for (size_t i = 0; i < here; i += kWideRows) {
-                nearest_of_6(panel, workspace + i * dim, dim, uint32_t(c), best + i, number + i);
+                nearest_of_panel(panel, workspace + i * dim, dim, uint32_t(c), best + i,
+                                 number + i);
             }
         }
         std::memcpy(out + done, number, here * sizeof(uint32_t));
