@@ -52,7 +52,7 @@ class NearestCentroid {
     // whose squared distance is larger by some dim * 2^-23 * (|x| + |c|)^2; integers are exact.
     void find(const float* rows, size_t n, size_t stride, Memory& scratch, uint32_t* nearest) const;
 
-    // Rows to give find at a time, for a millisecond or two of work.
+    // Rows to give find at a time: a few milliseconds of work, unless k * dim is above 10^6.
     size_t rows_at_once() const;
 
   private:
@@ -85,8 +85,7 @@ struct Clusters {
 // Lloyd's algorithm from k-means++ seeds. The same result, to the bit, at any number of threads.
 // An empty cluster takes the farthest row of the cluster with the largest error. With fewer
 // distinct rows than k, centroids repeat. Wants 1 <= k <= n < 2^32 and at least one iteration.
-// Advances the watch by iterations * n in all, which the
-// caller has it expect.
+// Advances the watch by iterations * n in all, which the caller has it expect.
 Clusters kmeans(const float* rows, size_t n, size_t dim, const KMeans& settings, size_t n_threads,
                 Watch* watch);
 
