@@ -310,7 +310,9 @@ void bind_index(py::module_& m) {
         .def(py::init([](py::handle dim, const std::string& metric, const std::string& codec,
                          uint32_t bits, py::handle seed) {
                  const CodecSettings settings = {
-                     .name = codec, .bits = bits, .seed = whole_from(seed, "seed", 0, size_t(INT64_MAX))};
+                     .name = codec,
+                     .bits = bits,
+                     .seed = whole_from(seed, "seed", 0, size_t(INT64_MAX))};
                  return std::make_unique<Index>(
                      make_codec(settings, whole_from(dim, "dim", 1, kMaxBits), metric));
              }),
