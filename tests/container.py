@@ -72,24 +72,33 @@ def settings(data):
 
 
 class Learned:
-    """What training found, of the codecs rabitq and sq: the end of the section settings."""
+    """What training found, of the codecs rabitq, sq and pq: the end of the section settings."""
 
     def __init__(self, data):
         self.data, self.metric = data, settings(data)[1]
         dim = settings(data)[2]
         self.at = sum(4 + len(word) for word in settings(data)[:2]) + 25
-        self.bits, self.seed, self.trained = self.read("<IQB")
+        self.bits, self.m, self.rotated, self.seed, self.trained = self.read("<IIBQB")
         self.mean = self.floats(dim)
         self.transform = self.read("<III")
         if self.transform[0] == 1:
             self.rotation_seed = self.read("<Q")
-        self.grid_dim, self.grid_bits, self.direction = self.read("<IIB")
-        if not self.direction:
-            self.middles, self.steps = self.floats(2 * dim).reshape(dim, 2).T
+        self.matrix = np.eye(dim)
+        if self.transform[0] == 2:
+            self.matrix = self.floats(dim * dim).reshape(dim, dim).astype(np.float64)
+        if self.m:
+            assert self.read("<III") == (dim, self.m, self.bits)
+            self.parts = [dim // self.m + (i < dim % self.m) for i in range(self.m)]
+            k = 2**self.bits
+            self.centroids = [self.floats(k * w).reshape(k, w) for w in self.parts]
+        else:
+            self.grid_dim, self.grid_bits, self.direction = self.read("<IIB")
+            if not self.direction:
+                self.middles, self.steps = self.floats(2 * dim).reshape(dim, 2).T
         self.scale, self.norm = self.read("<II"), self.read("<II")
         (self.shrink,) = self.read("<f")
         assert self.at == len(data)
-        coarse = self.metric == "cosine" or self.bits < 4
+        coarse = self.metric == "cosine" or self.bits < 4 or self.m > 0
         self.scale_bytes, self.norm_bytes = 1 if coarse else 2, 2 if self.metric == "l2" else 0
 
     def read(self, layout):
@@ -101,10 +110,16 @@ class Learned:
         return np.array(self.read(f"<{n}f"), np.float32)
 
     def factors(self, codes):
-        """(scale, norm) of each code, and its planes as numbers from 0 up, (n, grid_dim)."""
+        """(scale, norm) of each code, and its numbers, (n, m) or (n, grid_dim) from its planes."""
         scales = _small(self.scale, codes[:, : self.scale_bytes])
         ends = self.scale_bytes + self.norm_bytes
         norms = _small(self.norm, codes[:, self.scale_bytes : ends])
+        if self.m:
+            numbers = codes[:, ends:]
+            if self.bits == 4:
+                numbers = np.stack([numbers & 15, numbers >> 4], axis=2).reshape(len(codes), -1)
+                assert not numbers[:, self.m :].any()
+            return scales, norms, numbers[:, : self.m]
         planes = codes[:, ends:].reshape(len(codes), self.bits, -1)
         bits = np.unpackbits(planes, axis=2, bitorder="little")[:, :, : self.grid_dim]
         weights = 2 ** np.arange(self.bits - 1, -1, -1)
@@ -139,7 +154,7 @@ def contents(data):
     codec, n = words[0], words[3]
     dtype = {"float32": "<f4", "float16": "<f2", "int8": np.int8}.get(codec, np.uint8)
     arrays = [np.frombuffer(parts["rows"], dtype)]
-    if codec in ("rabitq", "sq"):  # groups of 32, byte by byte
+    if codec in ("rabitq", "sq", "pq"):  # groups of 32, byte by byte
         groups = arrays[0].reshape(-(-n // 32), -1, 32)
         arrays[0] = groups.transpose(0, 2, 1).reshape(32 * len(groups), -1)
         assert not arrays[0][n:].any()

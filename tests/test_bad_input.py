@@ -219,6 +219,14 @@ def index_settings():
         for error, got, bits in (*bad_counts(1), (ValueError, f"got {most + 1}", most + 1)):
             yield Bad(name, "bits", error, got, lambda s, n=name, b=bits: getattr(nb, n)(b))
     yield Bad("SQ", "bits", ValueError, "4 or 8, got 5", lambda s: nb.SQ(5))
+    for error, got, m in bad_counts(1):
+        yield Bad("PQ", "m", error, got, lambda s, m=m: nb.PQ(m))
+        yield Bad("PQ", "nbits", error, got, lambda s, m=m: nb.PQ(4, m))
+    yield Bad("PQ", "nbits", ValueError, "4 or 8, got 5", lambda s: nb.PQ(4, 5))
+    yield Bad("PQ", "rotation", ValueError, "'pca'", lambda s: nb.PQ(4, rotation="pca"))
+    yield make("codec", ValueError, "nb.PQ(m)", 16, codec="pq")
+    yield make("codec", ValueError, "m from 1 to 16", 16, codec=nb.PQ(17))
+    yield make("codec", ValueError, "beyond 4096", 5000, codec=nb.PQ(17, rotation="opq"))
     for name in ("Flat", "Float32", "Float16", "Int8", "UInt8", "Bits", "Sign"):
         yield Bad(name, "", TypeError, "", lambda s, name=name: getattr(nb, name)(3))
         yield Bad(name, "", TypeError, "x", lambda s, name=name: getattr(nb, name)(x=3))
@@ -684,6 +692,7 @@ def test_what_can_be_read_cannot_be_set(owner, name, state):
         "Hits": state.hits,
         "RangeHits": state.floats.range_search(rows(), 1.0),
         "Filter": state.floats.filter([1, 2]),
+        "PQ": nb.PQ(4),
     }
     one = instances.get(owner.__name__) or owner()
     with unchanged(state.floats), pytest.raises(AttributeError, match=name):

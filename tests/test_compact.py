@@ -95,6 +95,67 @@ def test_sq_stores_and_scores_what_numpy_does(metric, bits, dim, rng):
     )
 
 
+@pytest.mark.parametrize("rotation", [None, "opq"])
+@pytest.mark.parametrize(("m", "nbits"), [(1, 4), (5, 4), (8, 4), (7, 8), (20, 8), (3, 8)])
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+def test_pq_stores_and_scores_what_numpy_does(metric, m, nbits, rotation, rng):
+    rows, queries = clustered(1500, 20, rng), clustered(20, 20, rng)
+    index = nb.Index(20, metric=metric, codec=nb.PQ(m, nbits, rotation))
+    index.add(rows)
+    codes, learned = opened(index)
+    turn = learned.matrix
+    np.testing.assert_allclose(turn @ turn.T, np.eye(20), atol=1e-5)
+    assert (rotation is None) == np.array_equal(turn, np.eye(20))
+    r = residuals(learned, rows) @ turn.T
+    scales, norms, numbers = learned.factors(codes)
+    ends = np.cumsum(learned.parts)
+    y = np.concatenate([c[numbers[:, i]] for i, c in enumerate(learned.centroids)], axis=1)
+    for i, centroids in enumerate(learned.centroids):
+        part = r[:, ends[i] - learned.parts[i] : ends[i]]
+        off = ((part[:, None] - centroids) ** 2).sum(axis=2)
+        mine = np.take_along_axis(off, numbers[:, i : i + 1].astype(int), axis=1)[:, 0]
+        np.testing.assert_allclose(mine, off.min(axis=1), atol=1e-3 * off.max())
+    squared, products = (r**2).sum(axis=1), (r * y).sum(axis=1)
+    usual = products > 0.5 * squared
+    low = np.quantile(squared[usual] / products[usual], 0.01)
+    true = squared[usual] / products[usual]
+    np.testing.assert_allclose(np.maximum(scales[usual], low), np.maximum(true, low), rtol=0.05)
+    q = unit(queries) if metric == "cosine" else queries.astype(np.float64)
+    z = 2 * (q - learned.mean) if metric == "l2" else q
+    term = {
+        "l2": ((q - learned.mean) ** 2).sum(axis=1),
+        "ip": -(q @ learned.mean),
+        "cosine": 1 - q @ learned.mean,
+    }[metric]
+    expected = term[:, None] + norms - scales * (z @ turn.T @ y.T)
+    expected = expected if metric == "ip" else np.maximum(expected, 0)
+    np.testing.assert_allclose(
+        everything(index, queries), expected, atol=1e-4 * (1 + np.abs(expected).max())
+    )
+    every, found = index.search(queries, 1500), index.search(queries, 10)
+    np.testing.assert_array_equal(found.ids, every.ids[:, :10])
+    np.testing.assert_array_equal(index.search(queries[3], 10).ids, every.ids[3, :10])
+    assert nb.Index.from_bytes(index.to_bytes()).codec == nb.PQ(m, nbits, rotation)
+
+
+def test_opq_and_more_bytes_are_worth_what_they_should_be(rng):
+    mix = rng.standard_normal((48, 48)) * (0.9 ** np.arange(48))
+    rows = (rng.standard_normal((6000, 48)) @ mix.T).astype(np.float32)
+    queries = (rng.standard_normal((100, 48)) @ mix.T).astype(np.float32)
+    truth = nb.knn(queries, rows, 10, "l2")
+
+    def recall(codec):
+        index = nb.Index(48, metric="l2", codec=codec)
+        index.add(rows)
+        found = index.search(queries, 10)
+        exact = np.take_along_axis(reference.distances("l2", queries, rows), found.ids, axis=1)
+        return (exact <= truth.distances[:, -1:] * (1 + 1e-5)).mean()
+
+    assert recall(nb.PQ(8, rotation="opq")) > recall(nb.PQ(8)) + 0.03
+    assert recall(nb.PQ(16, rotation="opq")) > recall(nb.PQ(8, rotation="opq")) + 0.1
+    assert recall(nb.PQ(24, rotation="opq")) > 0.8
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
 def test_rabitq_keeps_factors_that_belong_to_its_rows(metric, bits, rng):

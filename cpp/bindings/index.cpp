@@ -308,21 +308,28 @@ void bind_index(py::module_& m) {
 
     py::class_<Index>(m, "Index")
         .def(py::init([](py::handle dim, const std::string& metric, const std::string& codec,
-                         uint32_t bits, py::handle seed) {
+                         uint32_t bits, uint32_t parts, bool rotated, py::handle seed) {
                  const CodecSettings settings = {
                      .name = codec,
                      .bits = bits,
+                     .m = parts,
+                     .rotated = rotated,
                      .seed = whole_from(seed, "seed", 0, size_t(INT64_MAX))};
                  return std::make_unique<Index>(
                      make_codec(settings, whole_from(dim, "dim", 1, kMaxBits), metric));
              }),
-             arg("dim"), arg("metric"), arg("codec"), arg("bits"), arg("seed"))
+             arg("dim"), arg("metric"), arg("codec"), arg("bits"), arg("m"), arg("rotated"),
+             arg("seed"))
         .def_property_readonly("dim", [](const Index& i) { return i.codec().dim(); })
         .def_property_readonly("metric",
                                [](const Index& i) { return metric_name(i.codec().metric()); })
         .def_property_readonly("codec", [](const Index& i) { return i.codec().name(); })
-        .def_property_readonly("bits", [](const Index& i) { return i.codec().bits(); })
-        .def_property_readonly("seed", [](const Index& i) { return i.codec().seed(); })
+        .def_property_readonly("settings",
+                               [](const Index& i) {
+                                   const CodecSettings settings = i.codec().settings();
+                                   return py::make_tuple(settings.bits, settings.m,
+                                                         settings.rotated);
+                               })
         .def_property_readonly("readonly", &Index::read_only)
         .def("__len__", &Index::size)
         .def("__contains__",

@@ -81,20 +81,20 @@ std::shared_ptr<const Codec> make_codec(const CodecSettings& settings, size_t di
         check_dim(dim, kMaxDim, "dimensions");
         return make_sign(dim);
     }
-    if (name == "rabitq" || name == "sq") {
+    if (name == "rabitq" || name == "sq" || name == "pq") {
         check_dim(dim, kMaxDim, "dimensions");
         if (of_bits) refuse(metric, "'l2', 'ip' or 'cosine'", name);
         return make_compact(settings, dim, metric);
     }
     throw InvalidArgument(
-        "codec: expected float32, float16, int8, uint8, bits, sign, rabitq or sq, got '" + name +
-        "'");
+        "codec: expected float32, float16, int8, uint8, bits, sign, rabitq, sq or pq, got '" +
+        name + "'");
 }
 
 std::shared_ptr<const Codec> read_codec(const std::string& name, size_t dim,
                                         const std::string& metric, Cursor& fields) {
-    if (name != "rabitq" && name != "sq") return make_codec(name, dim, metric);
-    make_codec(CodecSettings{.name = name, .bits = 4}, dim, metric);  // checks the rest
+    if (name != "rabitq" && name != "sq" && name != "pq") return make_codec(name, dim, metric);
+    make_codec(CodecSettings{.name = name, .bits = 4, .m = 1}, dim, metric);  // checks the rest
     return read_compact(name, dim, metric_named(metric), fields);
 }
 

@@ -63,6 +63,15 @@ class Scorer {
                         Collector* const* collectors) const = 0;
 };
 
+// What a codec is asked to be; fields that it has no use for are 0.
+struct CodecSettings {
+    std::string name;
+    uint32_t bits = 0;
+    uint32_t m = 0;        // parts
+    bool rotated = false;  // along principal components first
+    uint64_t seed = 0;
+};
+
 class Codec {
   public:
     virtual ~Codec() = default;
@@ -80,8 +89,7 @@ class Codec {
     virtual bool trained() const { return true; }
     virtual size_t train_size() const { return 0; }   // rows that training wants
     virtual size_t sample_size() const { return 0; }  // rows that are worth training on
-    virtual uint64_t seed() const { return 0; }
-    virtual uint32_t bits() const { return 0; }  // the setting
+    virtual CodecSettings settings() const { return {.name = name()}; }
     virtual std::shared_ptr<const Codec> train(const float* sample, size_t n, size_t threads,
                                                Watch* watch) const;
     // For files: settings and what training found, as read_codec reads them.
@@ -120,13 +128,6 @@ class Codec {
 
 constexpr size_t kMaxDim = 65536;             // of floats
 constexpr size_t kMaxBits = size_t(1) << 24;  // counts of bits up to here are exact in a float
-
-// What a codec is asked to be; fields that it has no use for are 0.
-struct CodecSettings {
-    std::string name;
-    uint32_t bits = 0;
-    uint64_t seed = 0;
-};
 
 // The one table of what goes with what: throws InvalidArgument with what there is.
 std::shared_ptr<const Codec> make_codec(const CodecSettings& settings, size_t dim,

@@ -10,6 +10,8 @@
 #include "codecs/dense.h"
 #include "codecs/grid.h"
 #include "codecs/groups.h"
+#include "codecs/pq.h"
+#include "transforms/decompose.h"
 
 namespace nearbit {
 namespace {
@@ -20,6 +22,9 @@ constexpr size_t kFactorSample = 8192;  // rows that are encoded to learn how fa
 constexpr size_t kRowsAtOnce = 64;      // transformed together
 constexpr size_t kRangeRows = 4096;     // of which a grid's ranges are fitted
 constexpr int kRangeRounds = 10;
+// Of k-means: 4, 8, 12 and 25 give the same recall (docs/measurements.md).
+constexpr size_t kPqIterations = 8;
+constexpr size_t kMostRotated = 4096;  // dimensions: principal components take dim^3
 // Above it sums in float could overflow: then rows are scored without a first pass.
 constexpr double kLargestInFloat = 1e37;
 
@@ -73,9 +78,42 @@ SmallFloat read_small(Cursor& fields, size_t n_bytes) {
 
 // ------------------------------------------------------------------------------------ training
 
-CompactParts parts_of(const CodecSettings& settings, const float* residuals, size_t n, size_t dim) {
+// Principal components, put so that the parts of a code have about equal shares ("parametric" OPQ).
+Transform balanced(const float* residuals, size_t n, size_t dim, size_t m, size_t threads,
+                   Watch* watch) {
+    const Pca found = pca(residuals, n, dim, dim, threads, watch);
+    const std::vector<size_t> chosen = balanced_components(found.values, even_subspaces(dim, m));
+    std::vector<float> matrix;
+    for (const size_t component : chosen) {
+        for (size_t j = 0; j < dim; ++j) {
+            matrix.push_back(float(found.matrix[component * dim + j]));
+        }
+    }
+    return Transform::linear(dim, dim, matrix);
+}
+
+CompactParts parts_of(const CodecSettings& settings, std::vector<float>& residuals, size_t n,
+                      size_t dim, size_t threads, Watch* watch) {
     if (settings.name == "rabitq") {
         return {Transform::rotation(dim, settings.seed), make_direction_grid(dim, settings.bits)};
+    }
+    if (settings.name == "pq") {
+        Transform transform = Transform::identity(dim);
+        std::vector<float> rows = residuals;
+        if (settings.rotated) {
+            transform = balanced(residuals.data(), n, dim, settings.m, threads, watch);
+            parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, threads, watch, [&](size_t task) {
+                const size_t first = task * kRowsAtOnce, end = std::min(n, first + kRowsAtOnce);
+                transform.apply(residuals.data() + first * dim, end - first,
+                                rows.data() + first * dim);
+                if (watch != nullptr) watch->advance(0);
+            });
+        }
+        const PqSettings asked = {.m = settings.m,
+                                  .nbits = settings.bits,
+                                  .iterations = kPqIterations,
+                                  .seed = settings.seed};
+        return {transform, make_pq(train_pq(rows.data(), n, dim, asked, threads, watch))};
     }
     // SQ: for each dimension the middle and step that leave the least squared error, from those
     // that a normal distribution would want on.
@@ -339,8 +377,7 @@ class Compact final : public Codec {
     bool trained() const override { return trained_ != nullptr; }
     size_t train_size() const override { return kTrainSize; }
     size_t sample_size() const override { return kSampleSize; }
-    uint64_t seed() const override { return settings_.seed; }
-    uint32_t bits() const override { return settings_.bits; }
+    CodecSettings settings() const override { return settings_; }
 
     std::shared_ptr<const Codec> train(const float* sample, size_t n, size_t threads,
                                        Watch* watch) const override;
@@ -386,6 +423,8 @@ class Compact final : public Codec {
 
     void write(Fields& fields) const override {
         fields.put(settings_.bits);
+        fields.put(settings_.m);
+        fields.put(uint8_t(settings_.rotated));
         fields.put(settings_.seed);
         fields.put(uint8_t(trained()));
         if (!trained()) return;
@@ -402,7 +441,7 @@ class Compact final : public Codec {
     // The factors' bytes of these settings.
     static CodeFactors factors_for(const CodecSettings& settings, Metric metric) {
         // Rows of length 1 have scales that are nearly alike; one byte is enough for coarse codes.
-        const bool coarse = metric == Metric::kCosine || settings.bits < 4;
+        const bool coarse = metric == Metric::kCosine || settings.name == "pq" || settings.bits < 4;
         return {{}, {}, uint8_t(coarse ? 1 : 2), uint8_t(metric == Metric::kL2 ? 2 : 0)};
     }
 
@@ -449,7 +488,7 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
     for (size_t i = 0; i < n; ++i) {
         for (size_t j = 0; j < dim_; ++j) rows[i * dim_ + j] -= made->mean[j];
     }
-    made->parts = parts_of(settings_, rows.data(), n, dim_);
+    made->parts = parts_of(settings_, rows, n, dim_, threads, watch);
     made->factors = factors_for(settings_, metric_);
 
     const size_t n_encoded = std::min(n, kFactorSample), z_dim = made->parts.quantiser->dim();
@@ -489,6 +528,15 @@ std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t 
                                           Metric metric) {
     const bool any = settings.name == "rabitq";
     const uint32_t bits = settings.bits;
+    if (settings.name == "pq" && (settings.m < 1 || settings.m > dim)) {
+        throw InvalidArgument("codec: expected pq with m from 1 to " + std::to_string(dim) +
+                              " for as many dimensions, got m = " + std::to_string(settings.m));
+    }
+    if (settings.rotated && dim > kMostRotated) {
+        throw InvalidArgument("codec: expected rotation None beyond " +
+                              std::to_string(kMostRotated) + " dimensions, got 'opq' for " +
+                              std::to_string(dim));
+    }
     if (any ? bits < 1 || bits > kMostGridBits : bits != 4 && bits != 8) {
         throw InvalidArgument("bits: expected " + std::string(any ? "1 to 8" : "4 or 8") +
                               " for codec '" + settings.name + "', got " + std::to_string(bits));
@@ -500,6 +548,8 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, M
                                           Cursor& fields) {
     CodecSettings settings = {.name = name};
     settings.bits = fields.read<uint32_t>();
+    settings.m = fields.read<uint32_t>();
+    settings.rotated = fields.read<uint8_t>() != 0;
     settings.seed = fields.read<uint64_t>();
     const auto untrained = make_compact(settings, dim, metric);
     const auto trained = fields.read<uint8_t>();
@@ -511,7 +561,7 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, M
         if (!std::isfinite(made->mean[j])) fields.refuse("expected finite numbers of a mean");
     }
     made->parts.transform = Transform::read(fields);
-    made->parts.quantiser = read_grid(fields);
+    made->parts.quantiser = name == "pq" ? read_pq(fields) : read_grid(fields);
     if (made->parts.transform.in_dim() != dim ||
         made->parts.transform.out_dim() != made->parts.quantiser->dim()) {
         fields.refuse("expected a transform and a grid of " + std::to_string(dim) + " dimensions");

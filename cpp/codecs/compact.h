@@ -53,7 +53,7 @@ struct CompactParts {
     std::unique_ptr<const Quantiser> quantiser;
 };
 
-// RaBitQ or SQ, untrained, and as write() wrote it.
+// RaBitQ, SQ or PQ, untrained, and as write() wrote it.
 std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t dim, Metric metric);
 std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, Metric metric,
                                           Cursor& fields);

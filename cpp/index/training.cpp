@@ -27,7 +27,7 @@ std::shared_ptr<const Codec> Index::trained_on(const Input& vectors, size_t thre
         if (ids.live(slot)) live.push_back(uint32_t(slot));
     }
     const size_t n = live.size() + vectors.n, dim = codec_->dim();
-    Random random(codec_->seed());
+    Random random(codec_->settings().seed);
     const std::vector<uint64_t> chosen = sample(random, n, std::min(n, codec_->sample_size()));
     const auto plain = make_float32(dim, codec_->metric());
     Memory rows(chosen.size() * dim * sizeof(float)), scratch;

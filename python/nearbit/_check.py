@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nearbit._numbers import shown
-from nearbit.codecs import SUPPORT, Codec
+from nearbit.codecs import PQ, SUPPORT, Codec
 from nearbit.layouts import LAYOUTS, Flat
 
 METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
@@ -59,11 +59,17 @@ def codec_settings(codec: object) -> Codec:
         raise TypeError(wanted)
     if codec not in SUPPORT:
         raise ValueError(wanted)
+    if codec == PQ.name:
+        msg = "codec: expected nb.PQ(m), which says how many parts, got 'pq'"
+        raise ValueError(msg)
     return SUPPORT[codec]()
 
 
-def codec_of(name: str, bits: int) -> Codec:
-    """The codec that the core names."""
+def codec_of(name: str, settings: tuple[int, int, bool]) -> Codec:
+    """The codec that the core describes."""
+    bits, m, rotated = settings
+    if name == PQ.name:
+        return PQ(m, bits, "opq" if rotated else None)
     return SUPPORT[name](bits) if bits else SUPPORT[name]()  # type: ignore[call-arg]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nearbit._numbers import whole
+from nearbit._numbers import shown, whole
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,64 @@ class SQ(Codec):
             raise ValueError(msg)
 
 
+@dataclass(frozen=True)
+class PQ(Codec):
+    """A row in m parts, each the number of its nearest centroid: product quantisation.
+
+    The parts' centroids are learned by k-means. Each row keeps a scale that makes its products
+    unbiased, which is worth 2 to 5 points of recall. Distances are estimates; ``get`` gives what
+    the code says of a row. Rows are held as float32, and scanned exactly, until ``train_size``
+    (1,024) are there; many more make a better codebook: add 20,000 or so at first, or use
+    ``index.train``.
+
+    Parameters
+    ----------
+    m : int, 1 to dim
+        Parts; where it does not divide ``dim``, their sizes differ by one.
+    nbits : 4 or 8, default 8
+        16 or 256 centroids a part. 4 scan several times faster; 8 say more in equal bytes.
+    rotation : None or "opq", default None
+        "opq" turns rows along their principal components, which are dealt out so that all parts
+        matter alike: a few points of recall for seconds of training, up to 4,096 dimensions.
+
+    References
+    ----------
+    Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", PAMI 2011; Ge et
+    al., "Optimized Product Quantization", CVPR 2013, section 3.2 (the parametric solution); the
+    scale is RaBitQ's.
+
+    Examples
+    --------
+    >>> import numpy as np, nearbit as nb
+    >>> rows = np.random.default_rng(0).standard_normal((2_000, 32), dtype=np.float32)
+    >>> index = nb.Index(32, codec=nb.PQ(16, rotation="opq"))
+    >>> ids = index.add(rows)
+    >>> index.search(rows[:3], k=1).ids[:, 0]
+    array([0, 1, 2])
+    >>> index.stats()["code_bytes"] // len(index)
+    17
+    """
+
+    m: int
+    nbits: int = 8
+    rotation: str | None = None
+
+    name = "pq"
+    metrics = ("cosine", "l2", "ip")
+    takes = "`dim` floats"
+    stores = "m nbits / 8 bytes and 1 (cosine, ip), 3 (l2)"
+
+    def __post_init__(self) -> None:
+        whole(self.m, "m", 1, 65_536)
+        if whole(self.nbits, "nbits", 1, 8) not in (4, 8):
+            msg = f"nbits: expected 4 or 8, got {self.nbits!r}"
+            raise ValueError(msg)
+        if self.rotation not in (None, "opq"):
+            msg = f"rotation: expected None or 'opq', got {shown(self.rotation)}"
+            raise ValueError(msg)
+
+
 # The one table that the README's is made of and that index.py looks into.
 SUPPORT: dict[str, type[Codec]] = {
-    codec.name: codec for codec in (Float32, Float16, Int8, UInt8, Bits, Sign, RaBitQ, SQ)
+    codec.name: codec for codec in (Float32, Float16, Int8, UInt8, Bits, Sign, RaBitQ, SQ, PQ)
 }

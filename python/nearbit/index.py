@@ -10,7 +10,7 @@ from nearbit import _core
 from nearbit._check import codec_of, codec_settings, layout_settings, metric_for, path_bytes
 from nearbit._core import Filter
 from nearbit._numbers import shown
-from nearbit.codecs import Codec
+from nearbit.codecs import PQ, Codec
 from nearbit.hits import Hits, RangeHits
 from nearbit.layouts import Flat
 
@@ -78,15 +78,18 @@ class Index:
         self._codec = codec_settings(codec)
         self._layout = layout_settings(layout)
         self._metric = metric_for(self._codec, metric)
-        bits = getattr(self._codec, "bits", 0)
-        self._core = _core.Index(dim, self._metric, self._codec.name, bits, seed)
+        codec_ = self._codec
+        bits = codec_.nbits if isinstance(codec_, PQ) else getattr(codec_, "bits", 0)
+        m = getattr(codec_, "m", 0)
+        rotated = getattr(codec_, "rotation", None) is not None
+        self._core = _core.Index(dim, self._metric, codec_.name, bits, m, rotated, seed)
 
     @classmethod
     def _of(cls, core: _core.Index) -> Index:
         index = cls.__new__(cls)
         index._core = core
         index._metric = core.metric
-        index._codec = codec_of(core.codec, core.bits)
+        index._codec = codec_of(core.codec, core.settings)
         index._layout = Flat()
         return index
 
