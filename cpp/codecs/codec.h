@@ -79,6 +79,8 @@ class Codec {
     virtual InputType input() const = 0;
     virtual InputType output() const = 0;  // what decode gives back
     virtual size_t code_bytes() const = 0;
+    // What a scorer keeps of a query, about: so many go together that they stay in bounds.
+    virtual size_t query_bytes() const { return code_bytes(); }
     virtual bool has_factors() const = 0;
     // Whether a scan wants codes in groups of kGroupLanes, byte by byte (codecs/groups.h). Such a
     // code holds its factors.

@@ -372,6 +372,10 @@ class Compact final : public Codec {
     InputType input() const override { return InputType::kFloat32; }
     InputType output() const override { return InputType::kFloat32; }
     size_t code_bytes() const override { return trained_->code_bytes(); }
+    // Of a grid whole numbers and tables of bytes; of parts a table of whole numbers each.
+    size_t query_bytes() const override {
+        return 8 * dim_ + size_t(settings_.m) * (size_t(4) << settings_.bits);
+    }
     bool has_factors() const override { return false; }
     bool grouped() const override { return true; }
     bool trained() const override { return trained_ != nullptr; }

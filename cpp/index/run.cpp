@@ -70,7 +70,7 @@ class Run {
         if (n < 8 * threads_) most = std::min(n, kMostQueriesTogether);  // better together
         const size_t k = std::min(request_.k, n_rows_);
         most = std::clamp<size_t>(std::min(kMostCollectorBytes / (2 * (k + 1) * sizeof(Hit)),
-                                           kMostQueryBytes / codec_.code_bytes()),
+                                           kMostQueryBytes / codec_.query_bytes()),
                                   1, most);
         for (size_t first = 0, end; first < n; first = end) {
             const Filter* filter = filter_of(first);
