@@ -153,7 +153,7 @@ class RaBitQ(Codec):
     Parameters
     ----------
     bits : int, 1 to 8, default 1
-        Twice as many bits, half the error, or less; 4 lose little.
+        On 384-d text embeddings 1, 2 and 4 bits find .72, .85 and .95 of the ten nearest.
 
     References
     ----------
@@ -223,7 +223,7 @@ class PQ(Codec):
     """A row in m parts, each the number of its nearest centroid: product quantisation.
 
     The parts' centroids are learned by k-means. Each row keeps a scale that makes its products
-    unbiased, which is worth 2 to 5 points of recall. Distances are estimates; ``get`` gives what
+    unbiased. Distances are estimates; ``get`` gives what
     the code says of a row. Rows are held as float32, and scanned exactly, until ``train_size``
     (1,024) are there; many more make a better codebook: add 20,000 or so at first, or use
     ``index.train``.
@@ -236,7 +236,7 @@ class PQ(Codec):
         16 or 256 centroids a part. 4 scan several times faster; 8 say more in equal bytes.
     rotation : None or "opq", default None
         "opq" turns rows along their principal components, which are dealt out so that all parts
-        matter alike: a few points of recall for seconds of training, up to 4,096 dimensions.
+        matter alike; training takes longer. Up to 4,096 dimensions.
 
     References
     ----------
