@@ -83,7 +83,8 @@ class Index {
   private:
     // All that compact() replaces at once. A search keeps the store that it began with.
     struct Store {
-        explicit Store(std::shared_ptr<const Codec> codec_) : codec(codec_), rows(codec_) {}
+        explicit Store(std::shared_ptr<const Codec> codec_)
+            : codec(codec_), rows(codec_, codec_->grouped()) {}
         const std::shared_ptr<const Codec> codec;  // of floats as they are, until there is training
         Flat rows;
         Directory ids;

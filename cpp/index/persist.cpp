@@ -67,7 +67,7 @@ void Index::write(Output& output, Watch* watch) const {
         if (ids.n_slots() > begin) put(begin, ids.n_slots() - begin);
         writer.end();
     };
-    if (store_->codec->grouped()) {
+    if (store_->rows.grouped()) {
         writer.begin(kRows, kMapped);
         write_groups(writer, watch);
         writer.end();
@@ -181,8 +181,8 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
         }
         return section;
     };
-    const size_t per_item = codec->grouped() ? kGroupLanes : 1;
-    const auto codes = array(kRows, (n + per_item - 1) / per_item, per_item * codec->code_bytes());
+    const Flat& rows = index->store_->rows;
+    const auto codes = array(kRows, rows.n_items(n), rows.codes().item_bytes());
     const auto factors =
         codec->has_factors() ? array(kFactors, n, sizeof(float)) : std::span<const std::byte>();
     Directory::Stored stored{};

@@ -20,11 +20,10 @@ bool lone_rows_pay(double row_bytes, const Admitted& admitted, bool from_memory)
 
 }  // namespace
 
-Flat::Flat(std::shared_ptr<const Codec> codec)
+Flat::Flat(std::shared_ptr<const Codec> codec, bool grouped)
     : codec_(std::move(codec)),
-      grouped_(codec_->grouped()),
-      codes_((grouped_ ? kGroupLanes : 1) * codec_->code_bytes(),
-             chunk_items(codec_->code_bytes()) / (grouped_ ? kGroupLanes : 1)),
+      lanes_(grouped ? kGroupLanes : 1),
+      codes_(lanes_ * codec_->code_bytes(), chunk_items(codec_->code_bytes()) / lanes_),
       factors_(codec_->has_factors() ? sizeof(float) : 0, chunk_items(codec_->code_bytes())) {}
 
 void Flat::adopt(Room room) {
@@ -35,7 +34,7 @@ void Flat::adopt(Room room) {
 void Flat::encode(size_t first, const std::byte* rows, size_t n, const char* argument,
                   size_t first_row) {
     const size_t row_bytes = codec_->input_bytes(), code_bytes = codec_->code_bytes();
-    if (!grouped_) {
+    if (!grouped()) {
         codes_.for_each_piece(first, first + n, [&](size_t at, size_t m, std::byte* codes) {
             codec_->encode(rows + (at - first) * row_bytes, m, codes,
                            const_cast<float*>(factor(at)), argument, first_row + (at - first));
@@ -54,7 +53,7 @@ void Flat::encode(size_t first, const std::byte* rows, size_t n, const char* arg
 }
 
 void Flat::put(size_t slot, const std::byte* code, const float* factor) {
-    if (grouped_) {
+    if (grouped()) {
         put_lane(reinterpret_cast<uint8_t*>(codes_.at(slot / kGroupLanes)), codec_->code_bytes(),
                  slot % kGroupLanes, reinterpret_cast<const uint8_t*>(code));
         return;
@@ -64,30 +63,29 @@ void Flat::put(size_t slot, const std::byte* code, const float* factor) {
 }
 
 const std::byte* Flat::code(size_t slot, std::byte* scratch) const {
-    if (!grouped_) return codes_.at(slot);
+    if (!grouped()) return codes_.at(slot);
     take_lane(reinterpret_cast<const uint8_t*>(codes_.at(slot / kGroupLanes)), codec_->code_bytes(),
               slot % kGroupLanes, reinterpret_cast<uint8_t*>(scratch));
     return scratch;
 }
 
 void Flat::decode(size_t slot, std::byte* row) const {
-    Memory scratch(grouped_ ? codec_->code_bytes() : 0);
+    Memory scratch(grouped() ? codec_->code_bytes() : 0);
     codec_->decode(code(slot, scratch.data()), 1, row);
 }
 
 template <class Visit>
 void Flat::for_each_block(size_t begin, size_t end, Visit visit) const {
-    const size_t per_item = grouped_ ? kGroupLanes : 1;
-    const size_t last = grouped_ ? groups_for(end) : end;
-    codes_.for_each_piece(begin / per_item, last, [&](size_t at, size_t n, const std::byte* codes) {
-        const size_t first = at * per_item;
+    const size_t first_item = begin / lanes_;
+    codes_.for_each_piece(first_item, n_items(end), [&](size_t at, size_t n, auto* codes) {
+        const size_t first = at * lanes_;
         visit(Block{.codes = codes,
                     .factors = factor(first),
                     .admit = nullptr,
                     .slots = nullptr,
                     .first_slot = uint32_t(first),
-                    .n = uint32_t(std::min(n * per_item, end - first)),
-                    .grouped = grouped_});
+                    .n = uint32_t(std::min(n * lanes_, end - first)),
+                    .grouped = grouped()});
     });
 }
 
@@ -97,7 +95,7 @@ void Flat::search(const Scorer& scorer, bool many_queries, size_t begin, size_t 
     // Many queries are bound by arithmetic, wherever the rows are.
     const bool from_memory = !many_queries && double(admitted.of) * row_bytes > kCacheBytes;
     // A scan of groups passes over those in which no row is admitted by itself.
-    const bool alone = !grouped_ && lone_rows_pay(row_bytes, admitted, from_memory);
+    const bool alone = !grouped() && lone_rows_pay(row_bytes, admitted, from_memory);
     for_each_block(begin, end, [&](Block piece) {
         piece.admit = admitted.words == nullptr ? nullptr : admitted.words + piece.first_slot / 64;
         if (!alone) {

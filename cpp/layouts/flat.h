@@ -14,14 +14,16 @@ struct Admitted {
 
 class Flat {
   public:
-    explicit Flat(std::shared_ptr<const Codec> codec);
+    // grouped: codes lie in groups (codecs/groups.h), which scans of a codec may want; else one
+    // behind the other, where a single code is read at once.
+    Flat(std::shared_ptr<const Codec> codec, bool grouped);
 
     // Room for n slots, made aside and adopted while readers are kept out.
     struct Room {
         std::vector<Memory> codes, factors;
     };
     Room room_for(size_t n) const {
-        return {codes_.chunks_for(grouped_ ? groups_for(n) : n), factors_.chunks_for(n)};
+        return {codes_.chunks_for(n_items(n)), factors_.chunks_for(n)};
     }
     void adopt(Room room);
 
@@ -30,9 +32,7 @@ class Flat {
                 size_t first_row);
     // How many of the slots from first on share a group with what readers look at: those can only
     // be put while readers are kept out.
-    size_t n_shared(size_t first) const {
-        return grouped_ ? (kGroupLanes - first % kGroupLanes) % kGroupLanes : 0;
-    }
+    size_t n_shared(size_t first) const { return (lanes_ - first % lanes_) % lanes_; }
     // Puts one encoded row into a slot. factor: null if the codec has none.
     void put(size_t slot, const std::byte* code, const float* factor);
     // The code in a slot: where it lies, or taken out of its group into scratch (code_bytes).
@@ -47,7 +47,10 @@ class Flat {
     void search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,
                 const Admitted& admitted, Collector* const* collectors, Memory& scratch) const;
 
+    const Codec& codec() const { return *codec_; }
+    bool grouped() const { return lanes_ > 1; }
     // For files: codes (or groups of them) and factors one slot behind the other.
+    size_t n_items(size_t n_slots) const { return (n_slots + lanes_ - 1) / lanes_; }  // of codes()
     Column& codes() { return codes_; }
     const Column& codes() const { return codes_; }
     Column& factors() { return factors_; }
@@ -62,7 +65,7 @@ class Flat {
                        Memory& scratch) const;
 
     std::shared_ptr<const Codec> codec_;
-    bool grouped_;
+    size_t lanes_;  // slots to an item of codes_: those of a group, or one
     Column codes_, factors_;
 };
 
