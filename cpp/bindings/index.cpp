@@ -6,6 +6,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/calls.h"
+#include "bindings/codec.h"
 #include "bindings/module.h"
 #include "index/knn.h"
 
@@ -307,19 +308,10 @@ void bind_index(py::module_& m) {
         .def("__len__", &Filter::size);
 
     py::class_<Index>(m, "Index")
-        .def(py::init([](py::handle dim, const std::string& metric, const std::string& codec,
-                         uint32_t bits, uint32_t parts, bool rotated, py::handle seed) {
-                 const CodecSettings settings = {
-                     .name = codec,
-                     .bits = bits,
-                     .m = parts,
-                     .rotated = rotated,
-                     .seed = whole_from(seed, "seed", 0, size_t(INT64_MAX))};
-                 return std::make_unique<Index>(
-                     make_codec(settings, whole_from(dim, "dim", 1, kMaxBits), metric));
+        .def(py::init([](const BoundCodec& codec, py::none) {
+                 return std::make_unique<Index>(codec.codec);
              }),
-             arg("dim"), arg("metric"), arg("codec"), arg("bits"), arg("m"), arg("rotated"),
-             arg("seed"))
+             arg("codec"), arg("refine"))
         .def_property_readonly("dim", [](const Index& i) { return i.codec().dim(); })
         .def_property_readonly("metric",
                                [](const Index& i) { return metric_name(i.codec().metric()); })

@@ -1,4 +1,4 @@
-// nearbit._core: exceptions, settings of the process, and the index.
+// nearbit._core: exceptions, settings of the process, codecs and the index.
 #include "bindings/module.h"
 
 #include <pybind11/pybind11.h>
@@ -82,5 +82,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
             set_default_threads(n.is_none() ? 0 : whole_from(n, "n", 1, kMaxThreads));
         },
         py::arg("n"));
+    bind_codec(m);
     bind_index(m);
 }

@@ -4,6 +4,7 @@
 
 namespace nearbit {
 
+void bind_codec(pybind11::module_& m);
 void bind_index(pybind11::module_& m);
 
 }  // namespace nearbit

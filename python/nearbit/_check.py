@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from nearbit import _core
 from nearbit._numbers import shown
 from nearbit.codecs import PQ, SUPPORT, Codec
 from nearbit.layouts import LAYOUTS, Flat
@@ -63,6 +64,14 @@ def codec_settings(codec: object) -> Codec:
         msg = "codec: expected nb.PQ(m), which says how many parts, got 'pq'"
         raise ValueError(msg)
     return SUPPORT[codec]()
+
+
+def core_codec(codec: Codec, dim: int, metric: str, seed: int) -> _core.Codec:
+    """The core's codec of these settings, still to be trained if it learns."""
+    bits = codec.nbits if isinstance(codec, PQ) else getattr(codec, "bits", 0)
+    m = getattr(codec, "m", 0)
+    rotated = getattr(codec, "rotation", None) is not None
+    return _core.Codec(codec.name, dim, metric, bits, m, rotated, seed)
 
 
 def codec_of(name: str, settings: tuple[int, int, bool]) -> Codec:

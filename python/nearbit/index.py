@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nearbit import _core
-from nearbit._check import codec_of, codec_settings, layout_settings, metric_for, path_bytes
+from nearbit._check import (
+    codec_of,
+    codec_settings,
+    core_codec,
+    layout_settings,
+    metric_for,
+    path_bytes,
+)
 from nearbit._core import Filter
 from nearbit._numbers import shown
-from nearbit.codecs import PQ, Codec
+from nearbit.codecs import Codec
 from nearbit.hits import Hits, RangeHits
 from nearbit.layouts import Flat
 
@@ -78,11 +85,8 @@ class Index:
         self._codec = codec_settings(codec)
         self._layout = layout_settings(layout)
         self._metric = metric_for(self._codec, metric)
-        codec_ = self._codec
-        bits = codec_.nbits if isinstance(codec_, PQ) else getattr(codec_, "bits", 0)
-        m = getattr(codec_, "m", 0)
-        rotated = getattr(codec_, "rotation", None) is not None
-        self._core = _core.Index(dim, self._metric, codec_.name, bits, m, rotated, seed)
+        core = core_codec(self._codec, dim, self._metric, seed)
+        self._core = _core.Index(core, None)
 
     @classmethod
     def _of(cls, core: _core.Index) -> Index:
