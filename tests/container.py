@@ -51,7 +51,7 @@ def check(data):
     end = HEADER
     for at in range(table, trailer, ENTRY):
         name, flags, checksum, offset, n_bytes = struct.unpack_from("<16sIIQQ", data, at)
-        assert flags == (1 if name.startswith(b"settings") else 3)
+        assert flags == (1 if name.rstrip(b"\0") in (b"settings", b"codec") else 3)
         alignment = 4096 if flags & 2 else 64
         assert offset == -(-end // alignment) * alignment
         assert not any(data[end:offset])
@@ -72,12 +72,13 @@ def settings(data):
 
 
 class Learned:
-    """What training found, of the codecs rabitq, sq and pq: the end of the section settings."""
+    """What training found, of the codecs rabitq, sq and pq: the end of a section."""
 
-    def __init__(self, data):
+    def __init__(self, data, counts=17):
+        """counts: bytes between dim and what training found, none in the file of a codec."""
         self.data, self.metric = data, settings(data)[1]
         dim = settings(data)[2]
-        self.at = sum(4 + len(word) for word in settings(data)[:2]) + 25
+        self.at = sum(4 + len(word) for word in settings(data)[:2]) + 8 + counts
         self.bits, self.m, self.rotated, self.seed, self.trained = self.read("<IIBQB")
         self.mean = self.floats(dim)
         self.transform = self.read("<III")
@@ -163,6 +164,18 @@ def contents(data):
     for name, of in (("factors", "<f4"), ("ids", "<i8"), ("slots", "<u4")):
         arrays.append(np.frombuffer(parts[name], of) if name in parts else None)
     return words, *arrays
+
+
+def of_one_section(data, content):
+    """A file of one section like this one, with other content."""
+    (_, at, _), (_, table, table_bytes), _ = list(sections(data))[1:]
+    start = data[:at] + content
+    start += bytes(-len(start) % 64)
+    entry = bytearray(data[table : table + table_bytes])
+    struct.pack_into("<IQQ", entry, 20, crc32c(content), at, len(content))
+    size = len(start) + len(entry) + TRAILER
+    trailer = struct.pack("<QQIII", size, len(start), 1, crc32c(entry), 0)
+    return start + bytes(entry) + trailer + struct.pack("<I", crc32c(trailer))
 
 
 def forged(data, part, at, value):

@@ -170,6 +170,7 @@ def table():
     yield from searches()
     yield from files()
     yield from functions()
+    yield from codecs()
 
 
 def index_settings():
@@ -227,6 +228,11 @@ def index_settings():
     yield make("codec", ValueError, "nb.PQ(m)", 16, codec="pq")
     yield make("codec", ValueError, "m from 1 to 16", 16, codec=nb.PQ(17))
     yield make("codec", ValueError, "beyond 4096", 5000, codec=nb.PQ(17, rotation="opq"))
+    trained = nb.SQ().train(np.eye(1024, 16, dtype=np.float32), "l2")
+    for error, got, dim in (*bad_counts(1), (ValueError, "expected 16", 17)):
+        yield make("dim", error, got, dim, codec=trained)
+    yield make("metric", ValueError, "expected 'l2'", 16, metric="ip", codec=trained)
+    yield make("metric", ValueError, "euclidean", 16, metric="euclidean", codec=trained)
     for name in ("Flat", "Float32", "Float16", "Int8", "UInt8", "Bits", "Sign"):
         yield Bad(name, "", TypeError, "", lambda s, name=name: getattr(nb, name)(3))
         yield Bad(name, "", TypeError, "x", lambda s, name=name: getattr(nb, name)(x=3))
@@ -556,6 +562,155 @@ def functions():
         yield Bad(name, "", TypeError, "", lambda s, name=name: getattr(nb, name)(no_such=3))
 
 
+def codecs():
+    def make(name, argument, error, got, call):
+        return Bad(name, argument, error, got, call)
+
+    settings = {"RaBitQ": nb.RaBitQ(), "SQ": nb.SQ(), "PQ": nb.PQ(4, 4)}
+    for name in ("Float32", "Float16", "Int8", "UInt8", "Bits", "Sign"):
+        settings[name] = getattr(nb, name)()
+    samples = {"Int8": rows(2000, dtype=np.int8), "UInt8": rows(2000, dtype=np.uint8)}
+    samples["Bits"] = samples["UInt8"]
+    for name, codec in settings.items():
+        good = samples.get(name, rows(2000))
+
+        def train(argument, error, got, sample=good, name=name, codec=codec, **rest):
+            return make(
+                f"{name}.train", argument, error, got, lambda s: codec.train(sample, **rest)
+            )
+
+        wide = np.zeros((3, 2**21 + 1 if name == "Bits" else 65_537), good.dtype)
+        yield train("sample", ValueError, "columns, got 0", good[:, :0])
+        yield train("sample", ValueError, f"columns, got {wide.shape[1]}", wide)
+        yield train("sample", ValueError, "(16,)", good[0])
+        yield train("sample", ValueError, "()", 3)
+        yield train("sample", TypeError, "None", None)
+        yield train("sample", TypeError, "complex64", rows(2000, dtype=np.complex64))
+        yield train("sample", TypeError, "mask", np.ma.masked_array(good))
+        yield train("sample", (TypeError, ValueError), "", [[1.0] * 16, [1.0] * 15])
+        if name in ("RaBitQ", "SQ", "PQ"):
+            yield train("sample", ValueError, "at least 1024 rows", good[:1023])
+            yield train("sample", ValueError, "nan in row 1999", with_value(NAN, 2000))
+            yield train("sample", ValueError, "norm", good * np.float32(1e19))
+        yield train("metric", ValueError, "euclidean", metric="euclidean")
+        yield train("metric", TypeError, "int", metric=3)
+        wrong = "l2" if name in ("Bits", "Sign") else "hamming"
+        yield train("metric", ValueError, wrong, metric=wrong)
+        yield train("seed", ValueError, "-1", seed=-1)
+        yield train("seed", TypeError, "float", seed=1.5)
+        for error, got, n in bad_counts(1):
+            yield train("threads", error, got, threads=n)
+        yield train("progress", TypeError, "int", progress=3)
+    yield make(
+        "PQ.train", "codec", ValueError, "m from 1 to 3", lambda s: nb.PQ(4).train(rows(2000, 3))
+    )
+
+    kinds = {"halves": bad_half_rows("rows"), "bits": bad_bit_rows("rows")}
+    kinds |= {"floats": bad_float_rows("rows"), "signs": bad_float_rows("rows")}
+    for dtype in ("int8", "uint8"):
+        kinds[dtype] = bad_int_rows(dtype)
+    for which, bad in kinds.items():
+        for error, got, value in bad:
+            yield make(
+                "TrainedCodec.encode",
+                "rows",
+                error,
+                got,
+                lambda s, w=which, v=value: s[w].trained_codec.encode(v),
+            )
+            if "codec" not in got:  # what halves can't hold is no fault of a query
+                yield make(
+                    "TrainedCodec.distances",
+                    "queries",
+                    error,
+                    got,
+                    lambda s, w=which, v=value: s[w].trained_codec.distances(v, codes_of(s, w)),
+                )
+    codes = np.zeros((3, 2), np.uint8)  # of signs
+    for name in ("decode", "distances"):
+
+        def call(argument, error, got, given=codes, name=name, **rest):
+            queries = () if name == "decode" else (rows(),)
+            return make(
+                f"TrainedCodec.{name}",
+                argument,
+                error,
+                got,
+                lambda s: getattr(s.signs.trained_codec, name)(*queries, given, **rest),
+            )
+
+        yield call("codes", ValueError, "expected 2 bytes, got 3", np.zeros((3, 3), np.uint8))
+        yield call("codes", ValueError, "expected 2 bytes, got 0", codes[:, :0])
+        yield call("codes", ValueError, "(1, 3, 2)", codes[None])
+        yield call("codes", ValueError, "()", np.uint8(3))
+        for dtype in (np.int8, np.uint16, np.int64, np.float32, bool, "S2"):
+            shown = np.dtype(dtype).name if dtype != "S2" else "|S2"
+            yield call("codes", TypeError, f"expected uint8, got {shown}", codes.astype(dtype))
+        yield call("codes", TypeError, "None", None)
+        yield call("codes", TypeError, "mask", np.ma.masked_array(codes))
+        yield call("codes", ValueError, "from 0 to 255, got 0 to 256", [[0, 256]])
+        yield call("codes", ValueError, "from 0 to 255, got -1 to 0", [[0, -1]])
+        yield call("progress", TypeError, "int", progress=3)
+        for error, got, n in bad_counts(1):
+            yield call("threads", error, got, threads=n)
+    for error, got, n in bad_counts(1):
+        yield make(
+            "TrainedCodec.encode",
+            "threads",
+            error,
+            got,
+            lambda s, n=n: s.floats.trained_codec.encode(rows(), threads=n),
+        )
+    yield make(
+        "TrainedCodec.encode",
+        "progress",
+        TypeError,
+        "int",
+        lambda s: s.floats.trained_codec.encode(rows(), progress=3),
+    )
+    yield make("TrainedCodec", "TrainedCodec", TypeError, "int", lambda s: nb.TrainedCodec(3))
+    yield make(
+        "TrainedCodec.to_bytes", "", TypeError, "", lambda s: s.floats.trained_codec.to_bytes(3)
+    )
+    for error, got, path in (
+        (OSError, "missing", lambda s: s.folder / "missing" / "codec"),
+        (OSError, "", lambda s: s.folder),
+        (TypeError, "int", lambda s: 3),
+        (TypeError, "None", lambda s: None),
+        (ValueError, "", lambda s: "a\0b"),
+    ):
+        named = "path" if error is TypeError else ""
+        yield make(
+            "TrainedCodec.save",
+            named,
+            error,
+            got,
+            lambda s, p=path: s.floats.trained_codec.save(p(s)),
+        )
+        yield make("load_codec", named, error, got, lambda s, p=path: nb.load_codec(p(s)))
+    for got, value in (("str", "abc"), ("None", None), ("int", 3), ("list", [1, 2])):
+        yield make(
+            "TrainedCodec.from_bytes",
+            "",
+            TypeError,
+            got,
+            lambda s, v=value: nb.TrainedCodec.from_bytes(v),
+        )
+    for value in (b"", b"nearbit", bytes(1000)):
+        yield make(
+            "TrainedCodec.from_bytes",
+            "",
+            nb.CorruptIndexError,
+            "bytes: ",
+            lambda s, v=value: nb.TrainedCodec.from_bytes(v),
+        )
+
+
+def codes_of(s, which):
+    """Codes of no rows."""
+    return np.zeros((0, s[which].trained_codec.code_bytes), np.uint8)
+
+
 TABLE = list(table())
 
 
@@ -693,6 +848,7 @@ def test_what_can_be_read_cannot_be_set(owner, name, state):
         "RangeHits": state.floats.range_search(rows(), 1.0),
         "Filter": state.floats.filter([1, 2]),
         "PQ": nb.PQ(4),
+        "TrainedCodec": state.floats.trained_codec,
     }
     one = instances.get(owner.__name__) or owner()
     with unchanged(state.floats), pytest.raises(AttributeError, match=name):

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "bindings/calls.h"
+#include "index/codes.h"
 
 namespace nearbit {
 namespace {
@@ -184,11 +185,9 @@ std::optional<int64_t> lone_id_from(py::handle object, const char* argument) {
     return value;
 }
 
-Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
-    const bool floats = codec.input() == InputType::kFloat32;
-    py::array array = array_for(codec.input(), object, argument);
-    const bool bits = codec.input() == InputType::kBits;
-    const size_t width = bits ? codec.dim() / 8 : codec.dim();
+// expected: what errors call `width` items.
+static Rows rows_of(py::array array, size_t width, Input::Type type, const std::string& expected,
+                    const char* argument) {
     const auto ndim = array.ndim();
     if (ndim != 1 && ndim != 2) {
         const std::string w = std::to_string(width);
@@ -196,12 +195,8 @@ Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
                               ",), got " + shape_text(array));
     }
     if (size_t(array.shape(ndim - 1)) != width) {
-        const std::string got = std::to_string(array.shape(ndim - 1));
-        throw py::value_error(
-            std::string(argument) + ": expected " +
-            (bits ? std::to_string(width) + " bytes (" + std::to_string(8 * width) + " bits)"
-                  : std::to_string(width) + " dimensions") +
-            ", got " + got);
+        throw py::value_error(std::string(argument) + ": expected " + expected + ", got " +
+                              std::to_string(array.shape(ndim - 1)));
     }
     Rows rows;
     rows.single = ndim == 1;
@@ -210,11 +205,63 @@ Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
                   .width = width,
                   .row_stride = rows.single ? 0 : array.strides(0),
                   .item_stride = array.strides(ndim - 1),
-                  .type = floats ? float_type(size_t(array.itemsize())) : Input::Type::kUint8,
+                  .type = type,
                   .swapped = swapped(array),
                   .argument = argument};
     rows.owner = std::move(array);
     return rows;
+}
+
+Rows rows_from(py::handle object, const Codec& codec, const char* argument) {
+    py::array array = array_for(codec.input(), object, argument);
+    if (codec.input() == InputType::kBits) {
+        const size_t width = codec.dim() / 8;
+        return rows_of(std::move(array), width, Input::Type::kUint8,
+                       std::to_string(width) + " bytes (" + std::to_string(8 * width) + " bits)",
+                       argument);
+    }
+    const auto type = codec.input() == InputType::kFloat32 ? float_type(size_t(array.itemsize()))
+                                                           : Input::Type::kUint8;
+    return rows_of(std::move(array), codec.dim(), type, std::to_string(codec.dim()) + " dimensions",
+                   argument);
+}
+
+Rows codes_from(py::handle object, const Codec& codec, const char* argument) {
+    const size_t width = whole_code_bytes(codec);
+    return rows_of(array_for(InputType::kUint8, object, argument), width, Input::Type::kUint8,
+                   std::to_string(width) + " bytes", argument);
+}
+
+size_t columns_of(const py::array& array, bool bits, const char* argument) {
+    if (array.ndim() != 2) {
+        throw py::value_error(std::string(argument) + ": expected shape (n, d), got " +
+                              shape_text(array));
+    }
+    const size_t columns = size_t(array.shape(1)), most = bits ? kMaxBits / 8 : kMaxDim;
+    if (columns == 0 || columns > most) {
+        throw py::value_error(std::string(argument) + ": expected 1 to " + std::to_string(most) +
+                              " columns, got " + std::to_string(columns));
+    }
+    return columns;
+}
+
+py::array new_rows(const Codec& codec, size_t n, bool single) {
+    const size_t bytes = codec.output_bytes();
+    switch (codec.output()) {
+        case InputType::kFloat32:
+            return new_array<float>(n, bytes / sizeof(float), single);
+        case InputType::kInt8:
+            return new_array<int8_t>(n, bytes, single);
+        default:
+            return new_array<uint8_t>(n, bytes, single);
+    }
+}
+
+BytesView::BytesView(py::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) {
+        PyErr_Clear();
+        throw py::type_error("data: expected bytes, got " + shown(object));
+    }
 }
 
 static int64_t id_from(py::handle object, const char* argument) {

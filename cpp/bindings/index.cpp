@@ -2,7 +2,6 @@
 #include "index/index.h"
 
 #include <algorithm>
-#include <span>
 
 #include "bindings/arrays.h"
 #include "bindings/calls.h"
@@ -16,18 +15,6 @@ namespace {
 constexpr size_t kMaxK = 65536;
 
 // ---------------------------------------------------------------------------------- results
-
-// Straight from numpy: a py::array_t first makes vectors of shape and strides (150 ns).
-template <class T>
-py::array_t<T> new_array(size_t rows, size_t columns, bool single) {
-    const auto& api = py::detail::npy_api::get();
-    const Py_intptr_t shape[2] = {Py_intptr_t(rows), Py_intptr_t(columns)};
-    PyObject* const made = api.PyArray_NewFromDescr_(
-        api.PyArray_Type_, py::dtype::of<T>().release().ptr(), single ? 1 : 2,
-        single ? shape + 1 : shape, nullptr, nullptr, 0, nullptr);
-    if (made == nullptr) throw py::error_already_set();
-    return py::reinterpret_steal<py::array_t<T>>(made);
-}
 
 template <class T>
 py::array_t<T> array_of(const std::vector<T>& values) {
@@ -159,16 +146,7 @@ py::tuple knn_of_arrays(py::handle queries, py::handle base, py::handle k_object
     const bool bits = metric == "hamming" || metric == "jaccard";
     const py::array base_array =
         array_for(bits ? InputType::kBits : InputType::kFloat32, base, "base");
-    if (base_array.ndim() != 2) {
-        throw py::value_error("base: expected shape (n, d), got " +
-                              py::str(base_array.attr("shape")).cast<std::string>());
-    }
-    const size_t width = size_t(base_array.shape(1));
-    const size_t most = bits ? kMaxBits / 8 : kMaxDim;
-    if (width == 0 || width > most) {
-        throw py::value_error("base: expected 1 to " + std::to_string(most) + " columns, got " +
-                              std::to_string(width));
-    }
+    const size_t width = columns_of(base_array, bits, "base");
     const auto codec = make_codec(bits ? "bits" : "float32", bits ? 8 * width : width, metric);
     const Rows base_rows = rows_from(base_array, *codec, "base");
     const Rows rows = rows_from(queries, *codec, "queries");
@@ -227,14 +205,7 @@ void replace(Index& index, py::handle ids, py::handle vectors, py::handle thread
 
 py::array get(const Index& index, py::handle ids) {
     const Ids given = ids_from(ids, "ids");
-    const InputType type = index.codec().output();
-    const bool floats = type == InputType::kFloat32;
-    const size_t n = given.values.size(), row_bytes = index.codec().output_bytes();
-    const size_t width = floats ? row_bytes / sizeof(float) : row_bytes;
-    py::array rows = floats ? py::array(new_array<float>(n, width, given.single))
-                     : type == InputType::kInt8
-                         ? py::array(new_array<int8_t>(n, width, given.single))
-                         : py::array(new_array<uint8_t>(n, width, given.single));
+    py::array rows = new_rows(index.codec(), given.values.size(), given.single);
     auto* const out = static_cast<std::byte*>(rows.mutable_data());
     PyWatch watch{py::none()};
     {
@@ -245,25 +216,6 @@ py::array get(const Index& index, py::handle ids) {
 }
 
 // ---------------------------------------------------------------------------------- files
-
-class BytesView {
-  public:
-    explicit BytesView(py::handle object) {
-        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) {
-            PyErr_Clear();
-            throw py::type_error("data: expected bytes, got " + shown(object));
-        }
-    }
-    ~BytesView() { PyBuffer_Release(&view_); }
-    BytesView(const BytesView&) = delete;
-    BytesView& operator=(const BytesView&) = delete;
-    std::span<const std::byte> bytes() const {
-        return {static_cast<const std::byte*>(view_.buf), size_t(view_.len)};
-    }
-
-  private:
-    Py_buffer view_;
-};
 
 py::bytes to_bytes(const Index& index) {
     PyWatch watch{py::none()};
@@ -315,13 +267,7 @@ void bind_index(py::module_& m) {
         .def_property_readonly("dim", [](const Index& i) { return i.codec().dim(); })
         .def_property_readonly("metric",
                                [](const Index& i) { return metric_name(i.codec().metric()); })
-        .def_property_readonly("codec", [](const Index& i) { return i.codec().name(); })
-        .def_property_readonly("settings",
-                               [](const Index& i) {
-                                   const CodecSettings settings = i.codec().settings();
-                                   return py::make_tuple(settings.bits, settings.m,
-                                                         settings.rotated);
-                               })
+        .def_property_readonly("codec", [](const Index& i) { return BoundCodec{i.shared_codec()}; })
         .def_property_readonly("readonly", &Index::read_only)
         .def("__len__", &Index::size)
         .def("__contains__",
@@ -358,6 +304,11 @@ void bind_index(py::module_& m) {
                 index.train(rows.input, n_threads, &watch);
             },
             arg("sample"), arg("threads"), arg("progress"))
+        .def("trained_codec",
+             [](const Index& index) {
+                 const WithoutGil released;
+                 return BoundCodec{index.trained_codec()};
+             })
         .def(
             "reserve",
             [](Index& index, py::handle n_object) {

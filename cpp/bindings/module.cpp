@@ -29,7 +29,7 @@ void raise(PyObject* type, const std::exception& error) {
 void bind_exceptions(py::module_& m) {
     static py::exception<CorruptFile> corrupt(m, "CorruptIndexError", PyExc_ValueError);
     corrupt.attr("__module__") = "nearbit";
-    corrupt.attr("__doc__") = "A file or bytes that are not a whole, undamaged index.";
+    corrupt.attr("__doc__") = "A file or bytes that are not a whole, undamaged index or codec.";
     py::register_exception_translator([](std::exception_ptr thrown) {
         try {
             std::rethrow_exception(thrown);

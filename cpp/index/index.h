@@ -33,6 +33,9 @@ class Index {
 
     // As it was asked for: what it learned is with the rows that are stored by it.
     const Codec& codec() const { return *codec_; }
+    const std::shared_ptr<const Codec>& shared_codec() const { return codec_; }
+    // With what it learned. Throws InvalidArgument while it has not.
+    std::shared_ptr<const Codec> trained_codec() const;
     bool read_only() const { return read_only_; }
 
     // ------------------------------------------------------------------ reading (search.cpp)

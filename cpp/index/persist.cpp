@@ -1,4 +1,4 @@
-// An index as a file and back: docs/formats.md.
+// An index or a trained codec as a file and back: docs/formats.md.
 #include <algorithm>
 #include <array>
 
@@ -6,6 +6,7 @@
 #include "files/atomic_file.h"
 #include "files/reader.h"
 #include "files/writer.h"
+#include "index/codes.h"
 #include "index/index.h"
 #include "index/writing.h"
 #include "kernels/kernels.h"
@@ -14,14 +15,49 @@ namespace nearbit {
 namespace {
 
 constexpr std::string_view kSettings = "settings", kRows = "rows", kFactors = "factors",
-                           kIds = "ids", kSlots = "slots";
-constexpr std::array<std::string_view, 5> kSections = {kSettings, kRows, kFactors, kIds, kSlots};
+                           kIds = "ids", kSlots = "slots", kCodec = "codec";
+// Of both, so that a reader can say which of them a file is.
+constexpr std::array<std::string_view, 6> kSections = {kSettings, kRows,  kFactors,
+                                                       kIds,      kSlots, kCodec};
 constexpr SectionFlags kMapped = {.required = true, .mappable = true};
 constexpr size_t kPieceBytes = size_t(1) << 20;  // between two looks at the watch
 
 std::function<void()> poller(Watch* watch) {
     if (watch == nullptr) return {};
     return [watch] { watch->advance(0); };
+}
+
+// What can't be read before the ends of a file are known to be those of a container.
+std::shared_ptr<Mapping> read_file(const std::string& path, Watch* watch) {
+    return Mapping::read(path, poller(watch), [&](auto first, auto last, size_t n_bytes) {
+        ContainerReader::check_ends(first, last, n_bytes, path);
+    });
+}
+
+std::shared_ptr<const Codec> codec_of(const std::string& name, const std::string& metric,
+                                      uint64_t dim, Cursor& fields) {
+    try {
+        return read_codec(name, dim, metric, fields);
+    } catch (const InvalidArgument& error) {
+        fields.refuse(error.what());
+    }
+}
+
+std::shared_ptr<const Codec> open_codec(std::span<const std::byte> bytes, const std::string& source,
+                                        Watch* watch) {
+    const ContainerReader reader(bytes, source, kSections);
+    if (!reader.has(kCodec) && reader.has(kSettings)) {
+        throw CorruptFile(source + ": expected a codec, got an index (nb.load reads it)");
+    }
+    reader.verify_all(poller(watch));
+    Cursor fields = reader.cursor(kCodec);
+    const std::string name = fields.read_string(64);
+    const std::string metric = fields.read_string(64);
+    const auto dim = fields.read<uint64_t>();
+    std::shared_ptr<const Codec> codec = codec_of(name, metric, dim, fields);
+    fields.expect_end();
+    if (!codec->trained()) fields.refuse("expected a trained codec, got an untrained one");
+    return codec;
 }
 
 }  // namespace
@@ -128,11 +164,7 @@ void Index::save(const std::string& path, Watch* watch) const {
 }
 
 std::unique_ptr<Index> Index::load(const std::string& path, bool map, bool verify, Watch* watch) {
-    const auto check = [&](auto first, auto last, size_t n_bytes) {
-        ContainerReader::check_ends(first, last, n_bytes, path);
-    };
-    std::shared_ptr<Mapping> mapping =
-        map ? Mapping::open(path) : Mapping::read(path, poller(watch), check);
+    std::shared_ptr<Mapping> mapping = map ? Mapping::open(path) : read_file(path, watch);
     const std::span<const std::byte> bytes = mapping->bytes();
     return open(std::move(mapping), bytes, path, map, verify, watch);
 }
@@ -147,6 +179,9 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
                                    std::span<const std::byte> bytes, const std::string& source,
                                    bool in_place, bool verify, Watch* watch) {
     const ContainerReader reader(bytes, source, kSections);
+    if (reader.has(kCodec)) {
+        throw CorruptFile(source + ": expected an index, got a codec (nb.load_codec reads it)");
+    }
     reader.verify(kSettings);
     if (verify) reader.verify_all(poller(watch));
 
@@ -157,12 +192,7 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     const auto n = settings.read<uint64_t>();
     const auto next_id = settings.read<int64_t>();
     const auto identity = settings.read<uint8_t>();
-    std::shared_ptr<const Codec> asked;
-    try {
-        asked = read_codec(codec_name, dim, metric, settings);
-    } catch (const InvalidArgument& error) {
-        settings.refuse(error.what());
-    }
+    const auto asked = codec_of(codec_name, metric, dim, settings);
     settings.expect_end();
     auto index = std::make_unique<Index>(asked);
     const std::shared_ptr<const Codec> codec = index->store_->codec;
@@ -227,6 +257,35 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     index->read_only_ = in_place;
     index->changed();
     return index;
+}
+
+// ------------------------------------------------------------------------------------ codecs
+
+void write_codec(const Codec& codec, Output& output) {
+    ContainerWriter writer(output, kernels().isa);
+    Fields fields;
+    fields.put_string(codec.name());
+    fields.put_string(metric_name(codec.metric()));
+    fields.put(uint64_t(codec.dim()));
+    codec.write(fields);
+    writer.begin(kCodec, {.required = true, .mappable = false});
+    writer.write(fields.data(), fields.size());
+    writer.end();
+    writer.finish();
+}
+
+void save_codec(const Codec& codec, const std::string& path) {
+    AtomicFile file(path);
+    write_codec(codec, file);
+    file.commit();
+}
+
+std::shared_ptr<const Codec> load_codec(const std::string& path, Watch* watch) {
+    return open_codec(read_file(path, watch)->bytes(), path, watch);
+}
+
+std::shared_ptr<const Codec> codec_from_bytes(std::span<const std::byte> bytes, Watch* watch) {
+    return open_codec(bytes, "bytes", watch);
 }
 
 }  // namespace nearbit

@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <shared_mutex>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "codecs/dense.h"
+#include "index/codes.h"
 #include "index/index.h"
 #include "index/writing.h"
 
@@ -27,8 +28,7 @@ std::shared_ptr<const Codec> Index::trained_on(const Input& vectors, size_t thre
         if (ids.live(slot)) live.push_back(uint32_t(slot));
     }
     const size_t n = live.size() + vectors.n, dim = codec_->dim();
-    Random random(codec_->settings().seed);
-    const std::vector<uint64_t> chosen = sample(random, n, std::min(n, codec_->sample_size()));
+    const std::vector<uint64_t> chosen = training_rows(*codec_, n);
     const auto plain = make_float32(dim, codec_->metric());
     Memory rows(chosen.size() * dim * sizeof(float)), scratch;
     float factor;
@@ -50,26 +50,21 @@ void Index::train(const Input& sample, size_t threads, Watch* watch) {
     Writing writing(*this, watch);
     if (codec_->train_size() == 0) return;
     if (!pending()) throw InvalidArgument("index: expected one that is not trained yet");
-    const size_t dim = codec_->dim();
-    if (sample.n < codec_->train_size()) {
-        throw InvalidArgument("sample: expected at least " + std::to_string(codec_->train_size()) +
-                              " rows for codec '" + codec_->name() + "', got " +
-                              std::to_string(sample.n));
-    }
-    const auto plain = make_float32(dim, codec_->metric());
-    Memory rows(sample.n * dim * sizeof(float)), scratch;
-    float factor;
-    for (size_t i = 0; i < sample.n; ++i) {
-        plain->encode(sample.rows(i, 1, scratch), 1, rows.data() + i * dim * sizeof(float), &factor,
-                      sample.argument, i);
-        if (watch != nullptr && i % 1024 == 0) watch->advance(0);
-    }
-    const auto codec =
-        codec_->train(reinterpret_cast<const float*>(rows.data()), sample.n, threads, watch);
+    const auto codec = train_codec(codec_, sample, threads, watch);
     std::shared_ptr<Store> made = compacted(codec, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
     publish(std::move(made));
+}
+
+std::shared_ptr<const Codec> Index::trained_codec() const {
+    writer_.check_whole();
+    const std::shared_lock<RwLock> guard(lock_);
+    if (!pending()) return store_->codec;
+    throw InvalidArgument("index: expected one that is trained, got one of " +
+                          std::to_string(store_->ids.n_live()) + " rows where " +
+                          std::to_string(codec_->train_size()) + " train codec '" + codec_->name() +
+                          "' (or index.train does)");
 }
 
 void Index::publish(std::shared_ptr<Store> store) {

@@ -8,6 +8,7 @@ from nearbit.hits import Hits, RangeHits, merge_hits
 from nearbit.index import Filter, Index, load
 from nearbit.layouts import Flat
 from nearbit.settings import set_threads, simd_info
+from nearbit.trained import TrainedCodec, load_codec
 
 __all__ = [
     "PQ",
@@ -24,10 +25,12 @@ __all__ = [
     "RaBitQ",
     "RangeHits",
     "Sign",
+    "TrainedCodec",
     "UInt8",
     "__version__",
     "knn",
     "load",
+    "load_codec",
     "merge_hits",
     "metrics",
     "set_threads",

@@ -74,12 +74,12 @@ def core_codec(codec: Codec, dim: int, metric: str, seed: int) -> _core.Codec:
     return _core.Codec(codec.name, dim, metric, bits, m, rotated, seed)
 
 
-def codec_of(name: str, settings: tuple[int, int, bool]) -> Codec:
-    """The codec that the core describes."""
-    bits, m, rotated = settings
-    if name == PQ.name:
+def codec_of(core: _core.Codec) -> Codec:
+    """The settings of a core's codec."""
+    bits, m, rotated = core.settings
+    if core.name == PQ.name:
         return PQ(m, bits, "opq" if rotated else None)
-    return SUPPORT[name](bits) if bits else SUPPORT[name]()  # type: ignore[call-arg]
+    return SUPPORT[core.name](bits) if bits else SUPPORT[core.name]()  # type: ignore[call-arg]
 
 
 def layout_settings(layout: object) -> Flat:

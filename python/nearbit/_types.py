@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nearbit._core import Filter
 
 Rows: TypeAlias = ArrayLike
+Codes: TypeAlias = ArrayLike
 Ids: TypeAlias = ArrayLike
 Radius: TypeAlias = ArrayLike
 Progress: TypeAlias = Callable[[int, int], object]

@@ -1,9 +1,15 @@
 """What an item is stored as and scored by; and the table of what goes with what."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from nearbit._numbers import shown, whole
+
+if TYPE_CHECKING:
+    from nearbit._types import Progress, Rows
+    from nearbit.trained import TrainedCodec
 
 
 @dataclass(frozen=True)
@@ -14,6 +20,54 @@ class Codec:
     metrics: ClassVar[tuple[str, ...]]  # the first is the default
     takes: ClassVar[str]
     stores: ClassVar[str]
+
+    def train(
+        self,
+        sample: Rows,
+        metric: str | None = None,
+        *,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> TrainedCodec:
+        """Learn from a sample what this codec learns, for one metric.
+
+        The same sample and seed give the same codec, to the bit, as ``Index.train`` gives an index.
+        A codec that learns nothing takes the dimensions from the sample and looks no further.
+
+        Parameters
+        ----------
+        sample : array_like, shape (n, dim)
+            Rows like those that will be coded, as for ``Index.add``; at least 1,024 for a codec
+            that learns. Of more than 65,536, as many are drawn by the seed.
+        metric : {"cosine", "l2", "ip", "hamming", "jaccard"}, optional
+            Default: hamming for ``Bits`` and ``Sign``, cosine for the others.
+        seed : int, 0 to 2**63 - 1, default 0
+            Of the random choices.
+        threads : int, optional
+            Default: see ``nb.set_threads``.
+        progress : callable (done, total), optional
+            Called from this thread now and then; an exception from it ends the call.
+
+        Returns
+        -------
+        TrainedCodec
+
+        Raises
+        ------
+        TypeError, ValueError
+            As ``Index.add``; too few rows; a metric that doesn't go with the codec.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> sample = np.random.default_rng(0).standard_normal((2_000, 64))
+        >>> nb.SQ(bits=4).train(sample, metric="ip", seed=1)
+        nb.TrainedCodec(64, metric='ip', settings=SQ(bits=4))
+        """
+        from nearbit.trained import train  # which knows the codecs
+
+        return train(self, sample, metric, seed, threads, progress)
 
 
 @dataclass(frozen=True)

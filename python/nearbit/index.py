@@ -20,6 +20,7 @@ from nearbit._numbers import shown
 from nearbit.codecs import Codec
 from nearbit.hits import Hits, RangeHits
 from nearbit.layouts import Flat
+from nearbit.trained import TrainedCodec, check_fits
 
 if TYPE_CHECKING:
     import os
@@ -44,10 +45,12 @@ class Index:
         Default: hamming for ``Bits`` and ``Sign``, cosine for the others.
     layout : Flat or "flat", optional
         Which items get scored. Default: all of them.
-    codec : a codec such as ``Float16()``, or its name, optional
-        What an item is stored as and scored by. Default: ``Float32``.
+    codec : a codec such as ``Float16()``, or its name, or a TrainedCodec, optional
+        What an item is stored as and scored by. Default: ``Float32``. A trained one is shared, not
+        copied; ``dim`` and metric are then its own.
     seed : int, 0 to 2**63 - 1, default 0
-        Of the random choices of a codec: the same seed and calls give the same index.
+        Of the random choices of a codec: the same seed and calls give the same index. A trained
+        codec has made its choices.
 
     Raises
     ------
@@ -78,14 +81,18 @@ class Index:
         dim: int,
         metric: str | None = None,
         layout: Flat | str | None = None,
-        codec: Codec | str | None = None,
+        codec: Codec | TrainedCodec | str | None = None,
         *,
         seed: int = 0,
     ) -> None:
-        self._codec = codec_settings(codec)
         self._layout = layout_settings(layout)
-        self._metric = metric_for(self._codec, metric)
-        core = core_codec(self._codec, dim, self._metric, seed)
+        if isinstance(codec, TrainedCodec):
+            check_fits(codec, dim, metric)
+            self._codec, self._metric, core = codec.settings, codec.metric, codec._core
+        else:
+            self._codec = codec_settings(codec)
+            self._metric = metric_for(self._codec, metric)
+            core = core_codec(self._codec, dim, self._metric, seed)
         self._core = _core.Index(core, None)
 
     @classmethod
@@ -93,7 +100,7 @@ class Index:
         index = cls.__new__(cls)
         index._core = core
         index._metric = core.metric
-        index._codec = codec_of(core.codec, core.settings)
+        index._codec = codec_of(core.codec)
         index._layout = Flat()
         return index
 
@@ -118,6 +125,14 @@ class Index:
     def codec(self) -> Codec:
         """What an item is stored as and scored by."""
         return self._codec
+
+    @property
+    def trained_codec(self) -> TrainedCodec:
+        """The codec with what it learned, for other indexes to share.
+
+        ValueError while an index whose codec learns is not trained: ``stats()["trained"]`` says so.
+        """
+        return TrainedCodec(self._core.trained_codec())
 
     @property
     def readonly(self) -> bool:
