@@ -89,7 +89,7 @@ class Learned:
             self.matrix = self.floats(dim * dim).reshape(dim, dim).astype(np.float64)
         if self.m:
             assert self.read("<III") == (dim, self.m, self.bits)
-            self.parts = [dim // self.m + (i < dim % self.m) for i in range(self.m)]
+            self.parts = self.read(f"<{self.m}I")
             k = 2**self.bits
             self.centroids = [self.floats(k * w).reshape(k, w) for w in self.parts]
         else:

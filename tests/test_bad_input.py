@@ -225,6 +225,14 @@ def index_settings():
         yield Bad("PQ", "nbits", error, got, lambda s, m=m: nb.PQ(4, m))
     yield Bad("PQ", "nbits", ValueError, "4 or 8, got 5", lambda s: nb.PQ(4, 5))
     yield Bad("PQ", "rotation", ValueError, "'pca'", lambda s: nb.PQ(4, rotation="pca"))
+    for argument, given in (("codebooks", (None,)), ("rotation", (np.zeros((4, 16, 4)), 3))):
+        yield Bad(  # test_codebooks.py has more
+            "PQ.from_codebooks",
+            argument,
+            TypeError,
+            "int" if argument == "rotation" else "object",
+            lambda s, given=given: nb.PQ.from_codebooks(*given),
+        )
     yield make("codec", ValueError, "nb.PQ(m)", 16, codec="pq")
     yield make("codec", ValueError, "m from 1 to 16", 16, codec=nb.PQ(17))
     yield make("codec", ValueError, "beyond 4096", 5000, codec=nb.PQ(17, rotation="opq"))

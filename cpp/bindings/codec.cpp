@@ -11,12 +11,14 @@ namespace nearbit {
 namespace {
 
 BoundCodec codec_from(const std::string& name, py::handle dim, const std::string& metric,
-                      uint32_t bits, uint32_t m, bool rotated, py::handle seed) {
-    const CodecSettings settings = {.name = name,
-                                    .bits = bits,
-                                    .m = m,
-                                    .rotated = rotated,
-                                    .seed = whole_from(seed, "seed", 0, size_t(INT64_MAX))};
+                      uint32_t bits, uint32_t m, bool rotated, py::handle seed,
+                      const std::string& given) {
+    CodecSettings settings = {.name = name,
+                              .bits = bits,
+                              .m = m,
+                              .rotated = rotated,
+                              .seed = whole_from(seed, "seed", 0, size_t(INT64_MAX))};
+    if (!given.empty()) settings.given = std::make_shared<const std::string>(given);
     return {make_codec(settings, whole_from(dim, "dim", 1, kMaxBits), metric)};
 }
 
@@ -106,7 +108,7 @@ void bind_codec(py::module_& m) {
     using py::arg;
     py::class_<BoundCodec>(m, "Codec")
         .def(py::init(&codec_from), arg("name"), arg("dim"), arg("metric"), arg("bits"), arg("m"),
-             arg("rotated"), arg("seed"))
+             arg("rotated"), arg("seed"), arg("given") = py::bytes())
         .def_property_readonly("name", [](const BoundCodec& self) { return self.codec->name(); })
         .def_property_readonly("dim", [](const BoundCodec& self) { return self.codec->dim(); })
         .def_property_readonly(
@@ -116,6 +118,11 @@ void bind_codec(py::module_& m) {
                                    const CodecSettings settings = self.codec->settings();
                                    return py::make_tuple(settings.bits, settings.m,
                                                          settings.rotated);
+                               })
+        .def_property_readonly("given",
+                               [](const BoundCodec& self) {
+                                   const auto given = self.codec->settings().given;
+                                   return given != nullptr ? py::bytes(*given) : py::bytes();
                                })
         .def("code_bytes", [](const BoundCodec& self) { return whole_code_bytes(*self.codec); })
         .def("train", &train, arg("sample"), arg("threads"), arg("progress"))

@@ -70,6 +70,8 @@ struct CodecSettings {
     uint32_t m = 0;        // parts
     bool rotated = false;  // along principal components first
     uint64_t seed = 0;
+    // Of pq: a transform and codebooks that were learned elsewhere, as files hold them; else null.
+    std::shared_ptr<const std::string> given = nullptr;
 };
 
 class Codec {

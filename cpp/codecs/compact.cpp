@@ -4,6 +4,9 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <span>
+#include <tuple>
+#include <utility>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -24,6 +27,7 @@ constexpr size_t kRangeRows = 4096;     // of which a grid's ranges are fitted
 constexpr int kRangeRounds = 10;
 // Of k-means: 4, 8, 12 and 25 give the same recall (docs/measurements.md).
 constexpr size_t kPqIterations = 8;
+constexpr uint8_t kGiven = 2;          // in files, where else 1 says that rows are rotated
 constexpr size_t kMostRotated = 4096;  // dimensions: principal components take dim^3
 // Above it sums in float could overflow: then rows are scored without a first pass.
 constexpr double kLargestInFloat = 1e37;
@@ -92,11 +96,29 @@ Transform balanced(const float* residuals, size_t n, size_t dim, size_t m, size_
     return Transform::linear(dim, dim, matrix);
 }
 
+// A transform and codebooks, as Transform and Quantiser write them.
+CompactParts read_pq_parts(Cursor& fields) {
+    CompactParts parts{Transform::read(fields), read_pq(fields)};
+    if (parts.transform.out_dim() != parts.quantiser->dim()) {
+        fields.refuse("expected codebooks for " + std::to_string(parts.transform.out_dim()) +
+                      " dimensions, got some for " + std::to_string(parts.quantiser->dim()));
+    }
+    return parts;
+}
+
+CompactParts given_parts(const std::string& given) {
+    Cursor fields(std::as_bytes(std::span(given)), "codebooks");
+    CompactParts parts = read_pq_parts(fields);
+    fields.expect_end();
+    return parts;
+}
+
 CompactParts parts_of(const CodecSettings& settings, std::vector<float>& residuals, size_t n,
                       size_t dim, size_t threads, Watch* watch) {
     if (settings.name == "rabitq") {
         return {Transform::rotation(dim, settings.seed), make_direction_grid(dim, settings.bits)};
     }
+    if (settings.given != nullptr) return given_parts(*settings.given);
     if (settings.name == "pq") {
         Transform transform = Transform::identity(dim);
         std::vector<float> rows = residuals;
@@ -428,10 +450,13 @@ class Compact final : public Codec {
     void write(Fields& fields) const override {
         fields.put(settings_.bits);
         fields.put(settings_.m);
-        fields.put(uint8_t(settings_.rotated));
+        fields.put(settings_.given != nullptr ? kGiven : uint8_t(settings_.rotated));
         fields.put(settings_.seed);
         fields.put(uint8_t(trained()));
-        if (!trained()) return;
+        if (!trained()) {
+            if (settings_.given != nullptr) fields.put_bytes(*settings_.given);
+            return;
+        }
         for (const float number : trained_->mean) fields.put(number);
         trained_->parts.transform.write(fields);
         trained_->parts.quantiser->write(fields);
@@ -488,7 +513,10 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
         if (watch != nullptr && i % 1024 == 0) watch->advance(0);
     }
     made->mean.resize(dim_);
-    for (size_t j = 0; j < dim_; ++j) made->mean[j] = float(sums[j] / double(n));
+    // Codebooks that were learned elsewhere are for rows as they are.
+    for (size_t j = 0; settings_.given == nullptr && j < dim_; ++j) {
+        made->mean[j] = float(sums[j] / double(n));
+    }
     for (size_t i = 0; i < n; ++i) {
         for (size_t j = 0; j < dim_; ++j) rows[i * dim_ + j] -= made->mean[j];
     }
@@ -526,6 +554,15 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
     return std::make_shared<Compact>(settings_, dim_, metric_, std::move(made));
 }
 
+// Codebooks that were learned elsewhere, and their bytes.
+std::pair<CompactParts, std::shared_ptr<const std::string>> read_given(Cursor& fields) {
+    Cursor start = fields;
+    CompactParts parts = read_pq_parts(fields);
+    const auto bytes = start.read_bytes(start.remaining() - fields.remaining());
+    return {std::move(parts), std::make_shared<const std::string>(
+                                  reinterpret_cast<const char*>(bytes.data()), bytes.size())};
+}
+
 }  // namespace
 
 std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t dim,
@@ -541,6 +578,18 @@ std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t 
                               std::to_string(kMostRotated) + " dimensions, got 'opq' for " +
                               std::to_string(dim));
     }
+    if (settings.given != nullptr) {
+        const CompactParts parts = given_parts(*settings.given);
+        if (parts.quantiser->payload_bytes() != (size_t(settings.m) * bits + 7) / 8) {
+            throw InvalidArgument("codec: expected codebooks of " + std::to_string(settings.m) +
+                                  " parts, got others");
+        }
+        if (parts.transform.in_dim() != dim) {
+            throw InvalidArgument("codec: expected codebooks for " + std::to_string(dim) +
+                                  " dimensions, got some for " +
+                                  std::to_string(parts.transform.in_dim()));
+        }
+    }
     if (any ? bits < 1 || bits > kMostGridBits : bits != 4 && bits != 8) {
         throw InvalidArgument("bits: expected " + std::string(any ? "1 to 8" : "4 or 8") +
                               " for codec '" + settings.name + "', got " + std::to_string(bits));
@@ -553,19 +602,33 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, M
     CodecSettings settings = {.name = name};
     settings.bits = fields.read<uint32_t>();
     settings.m = fields.read<uint32_t>();
-    settings.rotated = fields.read<uint8_t>() != 0;
+    const auto kind = fields.read<uint8_t>();
+    if (kind > (name == "pq" ? kGiven : 1)) {
+        fields.refuse("expected a kind of rotation, got " + std::to_string(kind));
+    }
+    settings.rotated = kind == 1;
     settings.seed = fields.read<uint64_t>();
-    const auto untrained = make_compact(settings, dim, metric);
+    const auto untrained = make_compact(settings, dim, metric);  // checks what was read so far
     const auto trained = fields.read<uint8_t>();
     if (trained > 1) fields.refuse("expected 0 or 1, got " + std::to_string(trained));
+    if (trained == 0 && kind == kGiven) {
+        settings.given = read_given(fields).second;
+        return make_compact(settings, dim, metric);
+    }
     if (trained == 0) return untrained;
     auto made = std::make_shared<Trained>();
     for (size_t j = 0; j < dim; ++j) {
         made->mean.push_back(fields.read<float>());
         if (!std::isfinite(made->mean[j])) fields.refuse("expected finite numbers of a mean");
     }
-    made->parts.transform = Transform::read(fields);
-    made->parts.quantiser = name == "pq" ? read_pq(fields) : read_grid(fields);
+    if (kind == kGiven) {
+        std::tie(made->parts, settings.given) = read_given(fields);
+    } else if (name == "pq") {
+        made->parts = read_pq_parts(fields);
+    } else {
+        made->parts.transform = Transform::read(fields);
+        made->parts.quantiser = read_grid(fields);
+    }
     if (made->parts.transform.in_dim() != dim ||
         made->parts.transform.out_dim() != made->parts.quantiser->dim()) {
         fields.refuse("expected a transform and a grid of " + std::to_string(dim) + " dimensions");

@@ -155,6 +155,7 @@ class Pq final : public Quantiser {
         fields.put(uint32_t(codebooks_.dim));
         fields.put(uint32_t(codebooks_.m));
         fields.put(uint32_t(codebooks_.nbits));
+        for (size_t s = 0; s < codebooks_.m; ++s) fields.put(uint32_t(codebooks_.width(s)));
         for (const float number : codebooks_.centroids) fields.put(number);
     }
 
@@ -180,7 +181,17 @@ std::unique_ptr<const Quantiser> read_pq(Cursor& fields) {
                       std::to_string(read.dim) + ", " + std::to_string(read.m) + " and " +
                       std::to_string(read.nbits));
     }
-    read.starts = even_subspaces(read.dim, read.m);
+    read.starts.push_back(0);
+    for (size_t s = 0; s < read.m; ++s) {
+        const size_t width = fields.read<uint32_t>(), left = read.dim - read.starts[s];
+        // Each of those that follow has a dimension at least; the last has all that are left.
+        if (width < 1 || width > left || (s + 1 == read.m && width != left)) {
+            fields.refuse("expected parts of " + std::to_string(read.dim) +
+                          " dimensions in all, got one of " + std::to_string(width) + " where " +
+                          std::to_string(left) + " are left");
+        }
+        read.starts.push_back(read.starts[s] + width);
+    }
     for (size_t i = 0; i < read.dim * read.k(); ++i) {
         read.centroids.push_back(fields.read<float>());
         if (!std::isfinite(read.centroids[i])) fields.refuse("expected finite centroids");

@@ -26,8 +26,9 @@ class Fields {
     }
     void put_string(std::string_view text) {
         put(static_cast<uint32_t>(text.size()));
-        bytes_.append(text);
+        put_bytes(text);
     }
+    void put_bytes(std::string_view bytes) { bytes_.append(bytes); }
     const void* data() const { return bytes_.data(); }
     size_t size() const { return bytes_.size(); }
 

@@ -71,12 +71,15 @@ def core_codec(codec: Codec, dim: int, metric: str, seed: int) -> _core.Codec:
     bits = codec.nbits if isinstance(codec, PQ) else getattr(codec, "bits", 0)
     m = getattr(codec, "m", 0)
     rotated = getattr(codec, "rotation", None) is not None
-    return _core.Codec(codec.name, dim, metric, bits, m, rotated, seed)
+    given = codec._given if isinstance(codec, PQ) else b""
+    return _core.Codec(codec.name, dim, metric, bits, m, rotated, seed, given)
 
 
 def codec_of(core: _core.Codec) -> Codec:
     """The settings of a core's codec."""
     bits, m, rotated = core.settings
+    if core.given:
+        return PQ._of(m, bits, core.given)
     if core.name == PQ.name:
         return PQ(m, bits, "opq" if rotated else None)
     return SUPPORT[core.name](bits) if bits else SUPPORT[core.name]()  # type: ignore[call-arg]

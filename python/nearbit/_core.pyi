@@ -16,7 +16,15 @@ class Filter:
 
 class Codec:
     def __init__(
-        self, name: str, dim: int, metric: str, bits: int, m: int, rotated: bool, seed: int
+        self,
+        name: str,
+        dim: int,
+        metric: str,
+        bits: int,
+        m: int,
+        rotated: bool,
+        seed: int,
+        given: bytes = ...,
     ) -> None: ...
     @property
     def name(self) -> str: ...
@@ -26,6 +34,8 @@ class Codec:
     def metric(self) -> str: ...
     @property
     def settings(self) -> tuple[int, int, bool]: ...
+    @property
+    def given(self) -> bytes: ...
     def code_bytes(self) -> int: ...
     def train(self, sample: Rows, threads: int | None, progress: Progress | None) -> Codec: ...
     def encode(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from nearbit._codebooks import packed
 from nearbit._numbers import shown, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
     from nearbit._types import Progress, Rows
     from nearbit.trained import TrainedCodec
 
@@ -313,6 +318,7 @@ class PQ(Codec):
     m: int
     nbits: int = 8
     rotation: str | None = None
+    _given: bytes = field(default=b"", init=False, repr=False)  # as files hold it
 
     name = "pq"
     metrics = ("cosine", "l2", "ip")
@@ -327,6 +333,58 @@ class PQ(Codec):
         if self.rotation not in (None, "opq"):
             msg = f"rotation: expected None or 'opq', got {shown(self.rotation)}"
             raise ValueError(msg)
+
+    @classmethod
+    def from_codebooks(
+        cls, codebooks: ArrayLike | Sequence[ArrayLike], rotation: ArrayLike | None = None
+    ) -> PQ:
+        """Take codebooks that were learned elsewhere.
+
+        No mean is taken off the rows, and training only learns how the rows' scales and norms are
+        spread. Otherwise such a codec is like any other.
+
+        Parameters
+        ----------
+        codebooks : array_like, shape (m, 2**nbits, width), or m of shape (2**nbits, width)
+            Float32 or another float dtype: the centroids of each part, the parts in order. 16 or
+            256 centroids; the m may be of different widths.
+        rotation : array_like, shape (sum of widths, dim), optional
+            Orthonormal rows (within 1e-4), applied to a row x as ``rotation @ x``. Default: none;
+            dim then is the sum of widths.
+
+        Returns
+        -------
+        PQ
+
+        Raises
+        ------
+        TypeError, ValueError
+            Wrong dtypes or shapes; numbers that aren't finite; rows that aren't orthonormal.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> rng = np.random.default_rng(0)
+        >>> rows = rng.standard_normal((2_000, 8), dtype=np.float32)
+        >>> codebooks = np.stack([rows[:256, :4], rows[:256, 4:]])
+        >>> codec = nb.PQ.from_codebooks(codebooks).train(rows, metric="l2")
+        >>> codec
+        nb.TrainedCodec(8, metric='l2', settings=PQ.from_codebooks(2 of 256 centroids))
+        >>> codec.encode(rows[3])[-2:]  # both parts are centroids of that number
+        array([3, 3], dtype=uint8)
+        """
+        return cls._of(*packed(codebooks, rotation))
+
+    @classmethod
+    def _of(cls, m: int, nbits: int, given: bytes) -> PQ:
+        made = cls(m, nbits)
+        object.__setattr__(made, "_given", given)
+        return made
+
+    def __repr__(self) -> str:
+        if self._given:
+            return f"PQ.from_codebooks({self.m} of {2**self.nbits} centroids)"
+        return f"PQ(m={self.m!r}, nbits={self.nbits!r}, rotation={self.rotation!r})"
 
 
 # The one table that the README's is made of and that index.py looks into.
