@@ -97,7 +97,7 @@ class Learned:
             if not self.direction:
                 self.middles, self.steps = self.floats(2 * dim).reshape(dim, 2).T
         self.scale, self.norm = self.read("<II"), self.read("<II")
-        (self.shrink,) = self.read("<f")
+        self.shrink, self.error = self.read("<ff")
         assert self.at == len(data)
         coarse = self.metric == "cosine" or self.bits < 4 or self.m > 0
         self.scale_bytes, self.norm_bytes = 1 if coarse else 2, 2 if self.metric == "l2" else 0

@@ -33,9 +33,15 @@ class Collector {
     // A row in a slot at a canonical distance; those above the threshold may be left out.
     virtual void offer(uint32_t slot, double distance) = 0;
     double threshold() const { return threshold_; }
+    // How many rows a first pass could not exclude, so that their whole codes were scored.
+    void passed(size_t n) { n_passed_ += n; }
+    size_t n_passed() const { return n_passed_; }
 
   protected:
     double threshold_ = kInfinity;
+
+  private:
+    size_t n_passed_ = 0;
 };
 
 // Rows one behind the other, as a codec made them.
@@ -51,6 +57,14 @@ struct Block {
     uint32_t slot(uint32_t row) const { return slots != nullptr ? slots[row] : first_slot + row; }
 };
 
+// How far a query's estimates are from the distances of the rows themselves.
+struct ScoreError {
+    double deviation = kInfinity;  // standard; infinite where it isn't known
+    // Whether chance made it, by a random rotation, and not the rows: then a few deviations bound
+    // it.
+    bool random = false;
+};
+
 // Some queries, made ready. Const, so several threads may use one at once, each with scratch of its
 // own.
 class Scorer {
@@ -61,6 +75,7 @@ class Scorer {
     // The same for chosen rows of the block, whatever its admit says.
     virtual void gather(const Block& block, const uint32_t* rows, size_t n,
                         Collector* const* collectors) const = 0;
+    virtual ScoreError error(size_t) const { return {}; }  // of a query; for codecs that refine
 };
 
 // What a codec is asked to be; fields that it has no use for are 0.
@@ -87,6 +102,9 @@ class Codec {
     // Whether a scan wants codes in groups of kGroupLanes, byte by byte (codecs/groups.h). Such a
     // code holds its factors.
     virtual bool grouped() const { return false; }
+
+    // Whether distances are estimates, which a finer copy of the best rows can correct.
+    virtual bool refines() const { return false; }
 
     // A codec that learns from a sample is made untrained: it can then do nothing but train. The
     // rows are those of an index, checked, scaled to length 1 for cosine by the codec itself.

@@ -188,6 +188,7 @@ struct Trained {
     CompactParts parts{Transform::identity(1), nullptr};
     CodeFactors factors;
     float shrink;  // the mean squared cosine of rows with their codes
+    float error;   // how far s y is from r, as a share of |r|, times the largest |r|
 
     size_t payload_at() const { return size_t(factors.scale_bytes) + factors.norm_bytes; }
     size_t code_bytes() const { return payload_at() + parts.quantiser->payload_bytes(); }
@@ -237,9 +238,9 @@ void transform_rows(const Trained& trained, Metric metric, const float* rows, si
 
 class CompactScorer final : public Scorer {
   public:
-    CompactScorer(std::shared_ptr<const Trained> trained, Metric metric, size_t dim,
+    CompactScorer(std::shared_ptr<const Trained> trained, Metric metric, size_t dim, bool random,
                   const float* queries, size_t n, const char* argument, size_t first_row)
-        : trained_(std::move(trained)), metric_(metric), n_(n), terms_(n) {
+        : trained_(std::move(trained)), metric_(metric), n_(n), terms_(n), errors_(n) {
         std::vector<float> z(n * trained_->parts.quantiser->dim());
         std::vector<double> squared(n), with_mean(n);
         const bool l2 = metric == Metric::kL2;
@@ -249,6 +250,10 @@ class CompactScorer final : public Scorer {
             terms_[q] = l2                          ? squared[q]
                         : metric == Metric::kCosine ? 1 - with_mean[q]
                                                     : -with_mean[q];
+            // <r - s y, z>, where r - s y points anywhere across r.
+            const double length = (l2 ? 2 : 1) * std::sqrt(squared[q]);
+            const double across = std::sqrt(std::max(1.0, double(dim) - 1));
+            errors_[q] = {length > 0 ? length * double(trained_->error) / across : 0, random};
         }
         // |q - x|^2 = |q - c|^2 + |r|^2 - 2 <r, q - c>
         if (l2) {
@@ -282,6 +287,8 @@ class CompactScorer final : public Scorer {
                 Collector* const* collectors) const override {
         for (size_t q = 0; q < n_; ++q) score(q, block, rows, n, *collectors[q]);
     }
+
+    ScoreError error(size_t query) const override { return errors_[query]; }
 
   private:
     struct Drain : Sink {
@@ -342,8 +349,9 @@ class CompactScorer final : public Scorer {
         constexpr size_t kAtOnce = 32;
         const size_t code_bytes = trained_->code_bytes(), payload_at = trained_->payload_at();
         const auto* const in = reinterpret_cast<const uint8_t*>(block.codes);
-        std::vector<uint8_t> codes(kAtOnce * code_bytes);
+        std::vector<uint8_t> codes(std::min(kAtOnce, n) * code_bytes);
         double values[kAtOnce];
+        collector.passed(n);
         for (size_t begin = 0; begin < n; begin += kAtOnce) {
             const size_t m = std::min(kAtOnce, n - begin);
             for (size_t i = 0; i < m; ++i) {
@@ -378,6 +386,7 @@ class CompactScorer final : public Scorer {
     const Metric metric_;
     const size_t n_;
     std::vector<double> terms_, reach_;
+    std::vector<ScoreError> errors_;
     bool in_float_ = true;
     std::unique_ptr<QuantisedQueries> queries_;
 };
@@ -400,6 +409,7 @@ class Compact final : public Codec {
     }
     bool has_factors() const override { return false; }
     bool grouped() const override { return true; }
+    bool refines() const override { return true; }
     bool trained() const override { return trained_ != nullptr; }
     size_t train_size() const override { return kTrainSize; }
     size_t sample_size() const override { return kSampleSize; }
@@ -442,7 +452,7 @@ class Compact final : public Codec {
 
     std::unique_ptr<Scorer> prepare(const std::byte* queries, size_t n, const char* argument,
                                     size_t first_row) const override {
-        return std::make_unique<CompactScorer>(trained_, metric_, dim_,
+        return std::make_unique<CompactScorer>(trained_, metric_, dim_, settings_.name == "rabitq",
                                                reinterpret_cast<const float*>(queries), n, argument,
                                                first_row);
     }
@@ -465,6 +475,7 @@ class Compact final : public Codec {
             fields.put(number);
         }
         fields.put(trained_->shrink);
+        fields.put(trained_->error);
     }
 
     // The factors' bytes of these settings.
@@ -524,7 +535,7 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
     made->factors = factors_for(settings_, metric_);
 
     const size_t n_encoded = std::min(n, kFactorSample), z_dim = made->parts.quantiser->dim();
-    std::vector<double> scales(n_encoded), norms(n_encoded), cosines(n_encoded);
+    std::vector<double> scales(n_encoded), norms(n_encoded), cosines(n_encoded), off(n_encoded);
     constexpr size_t kAtOnce = 64;
     parallel_for((n_encoded + kAtOnce - 1) / kAtOnce, threads, watch, [&](size_t task) {
         std::vector<float> z(z_dim);
@@ -537,6 +548,8 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
             if (!(norms[i] > 0 && p.with_row > 0)) continue;
             scales[i] = norms[i] / p.with_row;
             cosines[i] = p.with_row * p.with_row / (norms[i] * p.with_self);
+            const double s = scales[i];
+            off[i] = (norms[i] - 2 * s * p.with_row + s * s * p.with_self) / norms[i];
         }
         if (watch != nullptr) watch->advance(0);
     });
@@ -544,13 +557,16 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
     if (made->factors.norm_bytes != 0) {
         made->factors.norm = fit_small(norms, made->factors.norm_bytes);
     }
-    double sum = 0;
+    double sum = 0, sum_off = 0;
     size_t n_real = 0;
-    for (const double cosine : cosines) {
-        sum += cosine;
-        n_real += cosine > 0;
+    for (size_t i = 0; i < n_encoded; ++i) {
+        sum += cosines[i];
+        sum_off += std::max(0.0, off[i]);
+        n_real += cosines[i] > 0;
     }
     made->shrink = n_real == 0 ? 1.0f : float(sum / double(n_real));
+    const double longest = std::sqrt(*std::max_element(norms.begin(), norms.end()));
+    made->error = n_real == 0 ? kInfinity : float(std::sqrt(sum_off / double(n_real)) * longest);
     return std::make_shared<Compact>(settings_, dim_, metric_, std::move(made));
 }
 
@@ -639,6 +655,10 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, M
     made->shrink = fields.read<float>();
     if (!(made->shrink > 0 && made->shrink <= 1)) {
         fields.refuse("expected a share from 0 to 1, got " + std::to_string(made->shrink));
+    }
+    made->error = fields.read<float>();
+    if (!(made->error >= 0)) {
+        fields.refuse("expected an error from 0 up, got " + std::to_string(made->error));
     }
     return std::make_shared<Compact>(settings, dim, metric, std::move(made));
 }
