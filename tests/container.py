@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 
 import numpy as np
@@ -79,6 +80,17 @@ class Learned:
         self.data, self.metric = data, settings(data)[1]
         dim = settings(data)[2]
         self.at = sum(4 + len(word) for word in settings(data)[:2]) + 8 + counts
+        self._learn(dim)
+        if counts:
+            (n_bytes,) = self.read("<I")
+            self.refine = self.read(f"{n_bytes}s")[0].decode()
+            if self.refine == "sq":
+                self.finer = copy.copy(self)
+                self.finer._learn(dim)
+                self.at = self.finer.at
+        assert self.at == len(data)
+
+    def _learn(self, dim):
         self.bits, self.m, self.rotated, self.seed, self.trained = self.read("<IIBQB")
         self.mean = self.floats(dim)
         self.transform = self.read("<III")
@@ -98,7 +110,6 @@ class Learned:
                 self.middles, self.steps = self.floats(2 * dim).reshape(dim, 2).T
         self.scale, self.norm = self.read("<II"), self.read("<II")
         self.shrink, self.error = self.read("<ff")
-        assert self.at == len(data)
         coarse = self.metric == "cosine" or self.bits < 4 or self.m > 0
         self.scale_bytes, self.norm_bytes = 1 if coarse else 2, 2 if self.metric == "l2" else 0
 
@@ -148,13 +159,24 @@ def look_up(slots, ids, wanted):
     return None
 
 
+DTYPES = {"float32": "<f4", "float16": "<f2", "int8": np.int8}
+
+
+def finer(data, refine):
+    """(rows, factors) of the finer copies, as bytes if refine is sq; None for what isn't there."""
+    parts = {name: data[offset : offset + n] for name, offset, n in sections(data)}
+    rows = np.frombuffer(parts["fine-rows"], DTYPES.get(refine, np.uint8))
+    factors = parts.get("fine-factors")
+    n = settings(parts["settings"])[3]
+    return rows.reshape(n, -1), factors and np.frombuffer(factors, "<f4")
+
+
 def contents(data):
     """(settings, rows, factors, ids, slots) of an index; None for what isn't there."""
     parts = {name: data[offset : offset + n] for name, offset, n in sections(data)}
     words = settings(parts["settings"])
     codec, n = words[0], words[3]
-    dtype = {"float32": "<f4", "float16": "<f2", "int8": np.int8}.get(codec, np.uint8)
-    arrays = [np.frombuffer(parts["rows"], dtype)]
+    arrays = [np.frombuffer(parts["rows"], DTYPES.get(codec, np.uint8))]
     if codec in ("rabitq", "sq", "pq"):  # groups of 32, byte by byte
         groups = arrays[0].reshape(-(-n // 32), -1, 32)
         arrays[0] = groups.transpose(0, 2, 1).reshape(32 * len(groups), -1)

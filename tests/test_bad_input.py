@@ -213,6 +213,12 @@ def index_settings():
     yield make("layout", TypeError, "int", 16, layout=3)
     yield make("codec", ValueError, "float32", 16, codec="no such codec")
     yield make("codec", TypeError, "int", 16, codec=3)
+    three = "expected one of float32, float16, sq8 for codec 'rabitq'"
+    for value in ("sq4", "int8", nb.SQ(4), nb.RaBitQ(8), nb.Int8()):
+        yield make("refine", ValueError, three, 16, codec=nb.RaBitQ(), refine=value)
+    yield make("refine", TypeError, three, 16, codec=nb.RaBitQ(), refine=8)
+    for codec in (None, "float16", "int8", "bits", "sign"):
+        yield make("refine", ValueError, "expected None for codec", 16, codec=codec, refine="sq8")
     yield make("seed", TypeError, "", 16, seed=1.5)
     yield make("seed", ValueError, "", 16, seed=-1)
     yield make("seed", ValueError, "", 16, seed=2**63)
@@ -400,8 +406,21 @@ def searches():
         yield make("allowed", error, got, value, name="filter")
     yield make("allowed", TypeError, "None", None, name="filter")
     # An effort word that the layout doesn't use.
-    for word in ("ef", "nprobe", "exact", "refine_factor"):
+    for word in ("ef", "nprobe", "exact"):
         yield make(word, TypeError, "", q, 10, **{word: 10})
+
+    yield make("refine_factor", ValueError, "None for an index without", q, refine_factor=10)
+    for error, got, factor in (
+        (ValueError, "got 0.99", 0.99),
+        (ValueError, "got 0 ", 0),
+        (ValueError, "nan", NAN),
+        (ValueError, "inf", INF),
+        (ValueError, "float64", 10**400),
+        (TypeError, "bool", True),
+        (TypeError, "str", "10"),
+        (TypeError, "array", np.array([10.0])),
+    ):
+        yield make("refine_factor", error, got, q, which="refined", refine_factor=factor)
 
 
 def bad_filters():
@@ -738,7 +757,10 @@ def state(tmp_path_factory):
         for name, codec in (("halves", "float16"), ("int8", "int8"), ("uint8", "uint8"))
     }
     hits = floats.search(rows(), 3)
+    refined = nb.Index(16, codec=nb.RaBitQ(), refine="float16")
+    refined.add(rows())
     return State(
+        refined=refined,
         floats=floats,
         bits=bits,
         signs=signs,

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nearbit.codecs import SUPPORT
+from nearbit.codecs import REFINES, SUPPORT
 from nearbit.layouts import LAYOUTS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -17,12 +17,17 @@ END = "<!-- end of the support table -->\n"
 
 def table() -> str:
     """The table as Markdown."""
-    lines = ["| codec | a row | an item takes | metrics | layouts |", "|---|---|---|---|---|"]
+    lines = [
+        "| codec | a row | an item takes | metrics | layouts | refine |",
+        "|---|---|---|---|---|---|",
+    ]
     for codec in SUPPORT.values():
         metrics = ", ".join(codec.metrics)
         layouts = ", ".join(layout.__name__ for layout in LAYOUTS.values())
+        refine = ", ".join(REFINES) if codec.refines else "no"
         lines.append(
-            f"| `{codec.__name__}` | {codec.takes} | {codec.stores} | {metrics} | {layouts} |"
+            f"| `{codec.__name__}` | {codec.takes} | {codec.stores} | {metrics} | {layouts} "
+            f"| {refine} |"
         )
     return "\n".join(lines) + "\n"
 

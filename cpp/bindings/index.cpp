@@ -2,6 +2,7 @@
 #include "index/index.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "bindings/arrays.h"
 #include "bindings/calls.h"
@@ -31,10 +32,11 @@ class HitArrays {
           id_(ids_.mutable_data()),
           distance_(distances_.mutable_data()) {
         if (!counts) return;
-        scored_ = py::array_t<int64_t>(py::ssize_t(n));
-        n_scored_ = static_cast<int64_t*>(scored_.mutable_data());
+        const py::ssize_t shape[] = {3, py::ssize_t(n)};
+        counts_ = py::array_t<int64_t>(shape);
+        count_ = static_cast<int64_t*>(counts_.mutable_data());
     }
-    void put(size_t query, const std::vector<Hit>& hits, size_t n_scored) {
+    void put(size_t query, const std::vector<Hit>& hits, const SearchCounts& counts) {
         int64_t* const ids = id_ + query * k_;
         float* const distances = distance_ + query * k_;
         for (size_t i = 0; i < hits.size(); ++i) {
@@ -43,40 +45,71 @@ class HitArrays {
         }
         std::fill(ids + hits.size(), ids + k_, int64_t(-1));
         std::fill(distances + hits.size(), distances + k_, kInfinity);
-        if (n_scored_ != nullptr) n_scored_[query] = int64_t(n_scored);
+        if (count_ == nullptr) return;
+        const size_t n = size_t(counts_.shape(1));
+        count_[query] = int64_t(counts.distances);
+        count_[n + query] = int64_t(counts.candidates);
+        count_[2 * n + query] = int64_t(counts.refined);
     }
     py::tuple take() {
-        const py::object scored = n_scored_ != nullptr ? py::object(scored_) : py::none();
-        return py::make_tuple(std::move(ids_), std::move(distances_), scored);
+        const py::object counts = count_ != nullptr ? py::object(counts_) : py::none();
+        return py::make_tuple(std::move(ids_), std::move(distances_), counts);
     }
 
   private:
     size_t k_;
     py::array_t<int64_t> ids_;
     py::array_t<float> distances_;
-    py::array scored_;
+    py::array counts_;  // a row for each of SearchCounts
     int64_t* id_;
     float* distance_;
-    int64_t* n_scored_ = nullptr;
+    int64_t* count_ = nullptr;
 };
 
 // ---------------------------------------------------------------------------------- searching
 
+// A number from 1 up, for an index that refines; None: the default.
+double refine_factor_from(py::handle object, const Index& index) {
+    if (object.is_none()) return kRefineFactor;
+    const auto expected = [&](const char* what) {
+        return std::string("refine_factor: expected ") + what + ", got " + shown(object);
+    };
+    if (index.refine() == nullptr) {
+        throw py::value_error(expected("None for an index without refine"));
+    }
+    const char* const number = "a number from 1 up";
+    if (!PyNumber_Check(object.ptr()) || PyBool_Check(object.ptr()) ||
+        PyComplex_Check(object.ptr()) || py::isinstance<py::array>(object)) {
+        throw py::type_error(expected(number));
+    }
+    const double factor = PyFloat_AsDouble(object.ptr());
+    if (factor == -1 && PyErr_Occurred() != nullptr) {
+        PyErr_Clear();
+        throw py::value_error(expected("a number that a float64 can hold"));
+    }
+    if (!(factor >= 1) || !std::isfinite(factor)) throw py::value_error(expected(number));
+    return factor;
+}
+
 py::tuple search(const Index& index, py::handle queries, py::handle k_object, py::handle radius,
-                 py::handle filter, bool stats, py::handle threads, py::handle progress) {
+                 py::handle filter, py::handle factor, bool stats, py::handle threads,
+                 py::handle progress) {
     const Rows rows = rows_from(queries, index.codec(), "queries");
     const size_t n = rows.input.n, k = whole_from(k_object, "k", 1, kMaxK);
     const std::vector<float> radii = radii_from(radius, n);
+    const double refine_factor = refine_factor_from(factor, index);
     if (!threads.is_none())
         threads_from(threads);  // the default asks the system: not before needed
     if (n == 1 && filter.is_none() && progress.is_none()) {
         // Too short a call to be worth giving up Python's lock.
         Memory scratch;
         std::vector<Hit> hits;
+        SearchCounts counts;
         if (index.try_search_one(rows.input.rows(0, 1, scratch), k,
-                                 radii.empty() ? kInfinity : radii[0], "queries", hits)) {
+                                 radii.empty() ? kInfinity : radii[0], refine_factor, "queries",
+                                 hits, counts)) {
             HitArrays answer(n, k, rows.single, stats);
-            answer.put(0, hits, index.size());
+            answer.put(0, hits, counts);
             return answer.take();
         }
     }
@@ -89,11 +122,12 @@ py::tuple search(const Index& index, py::handle queries, py::handle k_object, py
         index.search({.queries = rows.input,
                       .k = k,
                       .radii = radii.empty() ? nullptr : radii.data(),
+                      .refine_factor = refine_factor,
                       .filters = filters.of_query.empty() ? nullptr : filters.of_query.data(),
                       .threads = n_threads,
                       .watch = &watch},
-                     [&](size_t query, const std::vector<Hit>& hits, size_t n_scored) {
-                         answer.put(query, hits, n_scored);
+                     [&](size_t query, const std::vector<Hit>& hits, const SearchCounts& counts) {
+                         answer.put(query, hits, counts);
                      });
     }
     watch.finish();
@@ -114,14 +148,16 @@ py::tuple range_search(const Index& index, py::handle queries, py::handle radius
     PyWatch watch(progress);
     {
         const WithoutGil released;
-        index.search(
-            {.queries = rows.input,
-             .k = k,
-             .radii = radii.data(),
-             .filters = filters.of_query.empty() ? nullptr : filters.of_query.data(),
-             .threads = n_threads,
-             .watch = &watch},
-            [&](size_t query, const std::vector<Hit>& hits, size_t) { found[query] = hits; });
+        index.search({.queries = rows.input,
+                      .k = k,
+                      .radii = radii.data(),
+                      .range = true,
+                      .filters = filters.of_query.empty() ? nullptr : filters.of_query.data(),
+                      .threads = n_threads,
+                      .watch = &watch},
+                     [&](size_t query, const std::vector<Hit>& hits, const SearchCounts&) {
+                         found[query] = hits;
+                     });
     }
     watch.finish();
     py::array_t<int64_t> indptr(py::ssize_t(n + 1));
@@ -157,8 +193,8 @@ py::tuple knn_of_arrays(py::handle queries, py::handle base, py::handle k_object
         const WithoutGil released;
         knn(*codec, base_rows.input,
             {.queries = rows.input, .k = k, .threads = n_threads, .watch = &watch},
-            [&](size_t query, const std::vector<Hit>& hits, size_t n_scored) {
-                answer.put(query, hits, n_scored);
+            [&](size_t query, const std::vector<Hit>& hits, const SearchCounts& counts) {
+                answer.put(query, hits, counts);
             });
     }
     watch.finish();
@@ -241,6 +277,7 @@ py::dict stats(const Index& index) {
     result["slots"] = s.n_slots;
     result["code_bytes"] = s.code_bytes;
     result["factor_bytes"] = s.factor_bytes;
+    result["refine_bytes"] = s.refine_bytes;
     result["id_bytes"] = s.directory_bytes;
     if (s.train_size != 0) {
         result["train_size"] = s.train_size;
@@ -260,14 +297,18 @@ void bind_index(py::module_& m) {
         .def("__len__", &Filter::size);
 
     py::class_<Index>(m, "Index")
-        .def(py::init([](const BoundCodec& codec, py::none) {
-                 return std::make_unique<Index>(codec.codec);
+        .def(py::init([](const BoundCodec& codec, const BoundCodec* refine) {
+                 return std::make_unique<Index>(codec.codec,
+                                                refine != nullptr ? refine->codec : nullptr);
              }),
-             arg("codec"), arg("refine"))
+             arg("codec"), arg("refine").none(true))
         .def_property_readonly("dim", [](const Index& i) { return i.codec().dim(); })
         .def_property_readonly("metric",
                                [](const Index& i) { return metric_name(i.codec().metric()); })
         .def_property_readonly("codec", [](const Index& i) { return BoundCodec{i.shared_codec()}; })
+        .def_property_readonly(
+            "refine",
+            [](const Index& i) { return i.refine() != nullptr ? i.refine()->name() : nullptr; })
         .def_property_readonly("readonly", &Index::read_only)
         .def("__len__", &Index::size)
         .def("__contains__",
@@ -286,7 +327,7 @@ void bind_index(py::module_& m) {
                  return array_of(ids);
              })
         .def("search", &search, arg("queries"), arg("k"), arg("radius"), arg("filter"),
-             arg("stats"), arg("threads"), arg("progress"))
+             arg("refine_factor"), arg("stats"), arg("threads"), arg("progress"))
         .def("range_search", &range_search, arg("queries"), arg("radius"), arg("filter"),
              arg("limit"), arg("threads"), arg("progress"))
         .def("add", &add, arg("vectors"), arg("ids"), arg("threads"), arg("progress"))

@@ -13,6 +13,7 @@ namespace nearbit {
 struct Hit {
     double distance;
     int64_t id;
+    uint32_t slot;
 
     bool operator<(const Hit& other) const {
         return distance != other.distance ? distance < other.distance : id < other.id;
@@ -28,13 +29,13 @@ class Best final : public Collector {
     // directory: whose ids the slots have; null: a slot is an id.
     Best(size_t k, float radius, const Directory* directory) : k_(k), directory_(directory) {
         threshold_ = largest_within(radius);
-        worst_ = {std::nextafter(threshold_, double(kInfinity)), 0};
+        worst_ = {std::nextafter(threshold_, double(kInfinity)), 0, 0};
         if (k <= 64) hits_.reserve(2 * k);
     }
 
     void offer(uint32_t slot, double distance) override {
         if (!(distance <= threshold_)) return;  // NaN, from a damaged file, isn't kept either
-        keep({distance, directory_ != nullptr ? directory_->id_of(slot) : int64_t(slot)});
+        keep({distance, directory_ != nullptr ? directory_->id_of(slot) : int64_t(slot), slot});
     }
     void keep(const Hit& hit) {
         if (!(hit < worst_)) return;
@@ -44,10 +45,11 @@ class Best final : public Collector {
     // The hits, ascending; leaves none.
     std::vector<Hit> take();
 
-  private:
-    void cut();
     // The largest distance that rounds to the radius: what is returned as within it is within it.
     static double largest_within(float radius);
+
+  private:
+    void cut();
 
     size_t k_;
     Hit worst_;  // hits not below it can't be among the k best

@@ -67,16 +67,14 @@ std::vector<uint64_t> training_rows(const Codec& codec, size_t n) {
     return sample(random, n, std::min(n, codec.sample_size()));
 }
 
-std::shared_ptr<const Codec> train_codec(std::shared_ptr<const Codec> codec, const Input& sample,
-                                         size_t threads, Watch* watch) {
-    if (codec->train_size() == 0) return codec;
-    if (sample.n < codec->train_size()) {
+TrainingSample training_sample(const Codec& codec, const Input& sample, Watch* watch) {
+    if (sample.n < codec.train_size()) {
         throw InvalidArgument(std::string(sample.argument) + ": expected at least " +
-                              std::to_string(codec->train_size()) + " rows for codec '" +
-                              codec->name() + "', got " + std::to_string(sample.n));
+                              std::to_string(codec.train_size()) + " rows for codec '" +
+                              codec.name() + "', got " + std::to_string(sample.n));
     }
-    const std::vector<uint64_t> chosen = training_rows(*codec, sample.n);
-    const auto plain = make_float32(codec->dim(), codec->metric());
+    const std::vector<uint64_t> chosen = training_rows(codec, sample.n);
+    const auto plain = make_float32(codec.dim(), codec.metric());
     const size_t row_bytes = plain->code_bytes();
     // One more, for rows that are checked and not kept.
     Memory rows((chosen.size() + 1) * row_bytes), scratch;
@@ -88,7 +86,15 @@ std::shared_ptr<const Codec> train_codec(std::shared_ptr<const Codec> codec, con
         if (n_kept < chosen.size() && chosen[n_kept] == i) ++n_kept;
         if (watch != nullptr && i % 1024 == 0) watch->advance(0);
     }
-    return codec->train(reinterpret_cast<const float*>(rows.data()), n_kept, threads, watch);
+    return {std::move(rows), n_kept};
+}
+
+std::shared_ptr<const Codec> train_codec(std::shared_ptr<const Codec> codec, const Input& sample,
+                                         size_t threads, Watch* watch) {
+    if (codec->train_size() == 0) return codec;
+    const TrainingSample drawn = training_sample(*codec, sample, watch);
+    return codec->train(reinterpret_cast<const float*>(drawn.rows.data()), drawn.n, threads,
+                        watch);
 }
 
 void encode_rows(const Codec& codec, const Input& rows, size_t threads, Watch* watch,

@@ -54,12 +54,34 @@ void check_ids(const std::vector<int64_t>& ids, Watch* watch) {
     }
 }
 
+void check_refine(const Codec& codec, const Codec& refine) {
+    const std::string name = refine.name();
+    const bool finer =
+        name == "float32" || name == "float16" || (name == "sq" && refine.settings().bits == 8);
+    const bool alike = refine.dim() == codec.dim() && refine.metric() == codec.metric();
+    if (codec.refines() && finer && alike) return;
+    throw InvalidArgument(std::string("refine: expected ") +
+                          (codec.refines() ? "float32, float16 or sq of 8 bits" : "None") +
+                          " for codec '" + codec.name() + "', got '" + name + "'");
+}
+
 }  // namespace
 
-Index::Index(std::shared_ptr<const Codec> codec)
-    : codec_(std::move(codec)),
-      store_(std::make_shared<Store>(
-          codec_->trained() ? codec_ : make_float32(codec_->dim(), codec_->metric()))) {}
+Index::Store::Store(Codecs codecs_) : codecs(std::move(codecs_)) {
+    for (const auto& codec : codecs) {
+        // Finer rows are read one here, one there.
+        copies.emplace_back(codec, copies.empty() && codec->grouped());
+    }
+}
+
+Index::Index(std::shared_ptr<const Codec> codec, std::shared_ptr<const Codec> refine)
+    : codecs_(refine == nullptr ? Codecs{codec} : Codecs{codec, refine}) {
+    if (refine != nullptr) check_refine(*codec, *refine);
+    bool trained = true;
+    for (const auto& one : codecs_) trained = trained && one->trained();
+    store_ = std::make_shared<Store>(trained ? codecs_
+                                             : Codecs{make_float32(codec->dim(), codec->metric())});
+}
 
 // ------------------------------------------------------------------------------------ checks
 
@@ -87,37 +109,59 @@ std::vector<uint32_t> Index::find_all(const std::vector<int64_t>& ids, Watch* wa
     return slots;
 }
 
+void Index::check_refinable(const Store& store, const Input& vectors, Watch* watch) const {
+    if (refine() == nullptr || store.refines() || !refine()->trained()) return;
+    Memory code(refine()->code_bytes()), scratch;
+    float factor;
+    for (size_t i = 0; i < vectors.n; ++i) {
+        refine()->encode(vectors.rows(i, 1, scratch), 1, code.data(), &factor, vectors.argument, i);
+        if (watch != nullptr && i % 1024 == 0) watch->advance(0);
+    }
+}
+
 // ------------------------------------------------------------------------------------ steps
 
-Index::Staged Index::stage(const Codec& codec, const Input& vectors, const size_t* which, size_t n,
-                           size_t threads, Watch* watch) {
-    const size_t code_bytes = codec.code_bytes();
-    Staged staged{Memory(n * code_bytes), Memory(codec.has_factors() ? n * sizeof(float) : 0)};
-    const size_t at_once = std::max<size_t>(1, kEncodeBytes / codec.input_bytes());
+std::vector<Index::Staged> Index::stage(const Codecs& codecs, const Input& vectors,
+                                        const size_t* which, size_t n, size_t threads,
+                                        Watch* watch) {
+    std::vector<Staged> staged;
+    for (const auto& codec : codecs) {
+        staged.push_back({Memory(n * codec->code_bytes()),
+                          Memory(codec->has_factors() ? n * sizeof(float) : 0)});
+    }
+    const size_t at_once = std::max<size_t>(1, kEncodeBytes / codecs[0]->input_bytes());
     parallel_for((n + at_once - 1) / at_once, threads, watch, [&](size_t task) {
         Memory scratch;
         const size_t first = task * at_once, end = std::min(n, first + at_once);
         for (size_t i = first; i < end; ++i) {
             const size_t row = which != nullptr ? which[i] : i;
-            codec.encode(vectors.rows(row, 1, scratch), 1, staged.codes.data() + i * code_bytes,
-                         reinterpret_cast<float*>(staged.factors.data()) + i, vectors.argument,
-                         row);
+            const std::byte* const input = vectors.rows(row, 1, scratch);
+            for (size_t c = 0; c < codecs.size(); ++c) {
+                codecs[c]->encode(input, 1, staged[c].codes.data() + i * codecs[c]->code_bytes(),
+                                  reinterpret_cast<float*>(staged[c].factors.data()) + i,
+                                  vectors.argument, row);
+            }
         }
         if (watch != nullptr) watch->advance(end - first);
     });
     return staged;
 }
 
-void Index::put(Store& store, const Staged& staged, const std::vector<uint32_t>& slots,
+void Index::put(Store& store, const std::vector<Staged>& staged, const std::vector<uint32_t>& slots,
                 const int64_t* ids) {
-    const size_t code_bytes = store.codec->code_bytes();
-    const size_t at_once = std::max<size_t>(1, kExclusiveBytes / code_bytes);
-    const float* const factors = reinterpret_cast<const float*>(staged.factors.data());
+    size_t row_bytes = 0;
+    for (const auto& codec : store.codecs) row_bytes += codec->code_bytes();
+    const size_t at_once = std::max<size_t>(1, kExclusiveBytes / row_bytes);
     for (size_t first = 0; first < slots.size(); first += at_once) {
         const Exclusive guard(lock_);
         for (size_t i = first; i < std::min(slots.size(), first + at_once); ++i) {
-            store.rows.put(slots[i], staged.codes.data() + i * code_bytes,
-                           factors != nullptr ? factors + i : nullptr);
+            for (size_t c = 0; c < store.copies.size(); ++c) {
+                const size_t code_bytes = store.codecs[c]->code_bytes();
+                const auto* const factors =
+                    reinterpret_cast<const float*>(staged[c].factors.data());
+                store.copies[c].put(slots[i], staged[c].codes.data() + i * code_bytes,
+                                    factors != nullptr ? factors + i : nullptr);
+            }
             if (ids != nullptr) store.ids.write_id(slots[i], ids[i]);
         }
     }
@@ -166,34 +210,37 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         admitted.back().second |= uint64_t(1) << (slot % 64);
     }
     {
-        Flat::Room room = store.rows.room_for(first + n_fresh);
+        std::vector<Flat::Room> rooms;
+        for (const Flat& copy : store.copies) rooms.push_back(copy.room_for(first + n_fresh));
         const Exclusive guard(lock_);
         const Writing::Step step(writing);
-        store.rows.adopt(std::move(room));
+        for (size_t c = 0; c < rooms.size(); ++c) store.copies[c].adopt(std::move(rooms[c]));
         directory.make_room(growth);
     }
 
     // The first rows go where readers look at something (which they don't find, or which is the
     // neighbour in a group), so by way of a copy.
     std::vector<uint32_t> seen = reused;
-    const size_t n_seen = n_reused + std::min(n_fresh, store.rows.n_shared(first));
+    const size_t n_seen = n_reused + std::min(n_fresh, store.rows().n_shared(first));
     for (size_t i = n_reused; i < n_seen; ++i) seen.push_back(uint32_t(first + i - n_reused));
-    const Staged staged = stage(*store.codec, vectors, which, n_seen, threads, watch);
+    const auto staged = stage(store.codecs, vectors, which, n_seen, threads, watch);
     // Whole groups, so that no two threads write to one.
     const size_t at_once =
-        std::max<size_t>(1, kEncodeBytes / codec_->input_bytes() / kGroupLanes) * kGroupLanes;
+        std::max<size_t>(1, kEncodeBytes / codec().input_bytes() / kGroupLanes) * kGroupLanes;
     parallel_for((n - n_seen + at_once - 1) / at_once, threads, watch, [&](size_t task) {
         Memory scratch;
         const size_t begin = n_seen + task * at_once, end = std::min(n, begin + at_once);
         const size_t slot = first + begin - n_reused;
-        if (which == nullptr) {
-            store.rows.encode(slot, vectors.rows(begin, end - begin, scratch), end - begin,
-                              vectors.argument, begin);
-        } else {
-            for (size_t i = begin; i < end; ++i) {
-                store.rows.encode(slot + i - begin, vectors.rows(which[i], 1, scratch), 1,
-                                  vectors.argument, which[i]);
+        const auto encode = [&](size_t to, size_t row, size_t n_rows) {
+            const std::byte* const input = vectors.rows(row, n_rows, scratch);
+            for (Flat& copy : store.copies) {
+                copy.encode(to, input, n_rows, vectors.argument, row);
             }
+        };
+        if (which == nullptr) {
+            encode(slot, begin, end - begin);
+        } else {
+            for (size_t i = begin; i < end; ++i) encode(slot + i - begin, which[i], 1);
         }
         if (watch != nullptr) watch->advance(end - begin);
     });
@@ -255,6 +302,7 @@ std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>
     }
     if (ids.empty()) return ids;
     const std::shared_ptr<Store> store = store_for(vectors, vectors.n, threads, watch);
+    check_refinable(*store, vectors, watch);
     append(*store, vectors, nullptr, ids, threads, watch, writing, [&] { writing.apply(); });
     publish(store);
     return ids;
@@ -271,7 +319,8 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
         throw UnknownId("ids: " + id_text(ids[size_t(missing - slots.begin())]) +
                         " is not in the index (upsert adds)");
     }
-    const Staged staged = stage(*store_->codec, vectors, nullptr, vectors.n, threads, watch);
+    check_refinable(*store_, vectors, watch);
+    const auto staged = stage(store_->codecs, vectors, nullptr, vectors.n, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
     put(*store_, staged, slots, nullptr);
@@ -299,8 +348,9 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
     for (size_t i = 0; store != store_ && i < old_rows.size(); ++i) {
         old_slots[i] = store->ids.find(ids[old_rows[i]]);
     }
-    const Staged staged =
-        stage(*store->codec, vectors, old_rows.data(), old_rows.size(), threads, watch);
+    check_refinable(*store, vectors, watch);
+    const auto staged =
+        stage(store->codecs, vectors, old_rows.data(), old_rows.size(), threads, watch);
     append(*store, vectors, new_rows.data(), new_ids, threads, watch, writing, [&] {
         writing.apply();
         put(*store, staged, old_slots, nullptr);
@@ -349,20 +399,22 @@ void Index::reserve(size_t n, Watch* watch) {
                               std::to_string(n));
     }
     const size_t memory = physical_memory();
-    if (memory != 0 && n > memory / store_->codec->code_bytes()) throw std::bad_alloc();
-    Flat::Room room = store_->rows.room_for(n);
+    size_t row_bytes = 0;
+    for (const auto& codec : store_->codecs) row_bytes += codec->code_bytes();
+    if (memory != 0 && n > memory / row_bytes) throw std::bad_alloc();
+    std::vector<Flat::Room> rooms;
+    for (const Flat& copy : store_->copies) rooms.push_back(copy.room_for(n));
     const Exclusive guard(lock_);
     const Writing::Step step(writing);
-    store_->rows.adopt(std::move(room));
+    for (size_t c = 0; c < rooms.size(); ++c) store_->copies[c].adopt(std::move(rooms[c]));
 }
 
-std::unique_ptr<Index::Store> Index::compacted(std::shared_ptr<const Codec> codec, size_t threads,
+std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t threads,
                                                Watch* watch) const {
-    const Flat& rows = store_->rows;
     const Directory& ids = store_->ids;
     const size_t n = ids.n_live();
-    auto made = std::make_unique<Store>(std::move(codec));
-    made->rows.adopt(made->rows.room_for(n));
+    auto made = std::make_unique<Store>(codecs);
+    for (Flat& copy : made->copies) copy.adopt(copy.room_for(n));
     const bool plain = ids.densely_identity();
     made->ids.adopt(made->ids.prepare(n, 0, plain, watch));
     std::vector<uint32_t> live;
@@ -374,20 +426,27 @@ std::unique_ptr<Index::Store> Index::compacted(std::shared_ptr<const Codec> code
         live.push_back(uint32_t(slot));
         if (watch != nullptr && live.size() % 1024 == 0) watch->advance(0);
     }
-    const bool same = made->codec == store_->codec;
+    const bool same = made->codecs == store_->codecs;
     constexpr size_t kAtOnce = 32 * kGroupLanes;
     parallel_for((n + kAtOnce - 1) / kAtOnce, threads, watch, [&](size_t task) {
-        Memory code(store_->codec->code_bytes());
-        Memory floats(same ? 0 : kAtOnce * codec_->input_bytes());
         const size_t begin = task * kAtOnce, end = std::min(n, begin + kAtOnce);
-        for (size_t i = begin; i < end; ++i) {
-            if (same) {
-                made->rows.put(i, rows.code(live[i], code.data()), rows.factor(live[i]));
-            } else {
-                rows.decode(live[i], floats.data() + (i - begin) * codec_->input_bytes());
+        const size_t row_bytes = codec().input_bytes();
+        Memory floats(same ? 0 : kAtOnce * row_bytes);
+        for (size_t i = begin; !same && i < end; ++i) {
+            store_->finest().decode(live[i], floats.data() + (i - begin) * row_bytes);
+        }
+        for (size_t c = 0; c < codecs.size(); ++c) {
+            Flat& to = made->copies[c];
+            if (!same) {
+                to.encode(begin, floats.data(), end - begin, "vectors", begin);
+                continue;
+            }
+            const Flat& from = store_->copies[c];
+            Memory code(codecs[c]->code_bytes());
+            for (size_t i = begin; i < end; ++i) {
+                to.put(i, from.code(live[i], code.data()), from.factor(live[i]));
             }
         }
-        if (!same) made->rows.encode(begin, floats.data(), end - begin, "vectors", begin);
         if (watch != nullptr) watch->advance(0);
     });
     made->ids.admit(n, {}, ids.next_id());
@@ -397,15 +456,15 @@ std::unique_ptr<Index::Store> Index::compacted(std::shared_ptr<const Codec> code
 void Index::compact(Watch* watch) {
     Writing writing(*this, watch);
     if (store_->ids.all_live()) return;
-    std::shared_ptr<Store> made = compacted(store_->codec, 1, watch);
+    std::shared_ptr<Store> made = compacted(store_->codecs, 1, watch);
     writing.apply();
     publish(std::move(made));
 }
 
 std::unique_ptr<Index> Index::copy(Watch* watch) const {
     const Writing writing(*this, watch, Writing::kReads);
-    auto made = std::make_unique<Index>(codec_);
-    made->store_ = compacted(store_->codec, 1, watch);
+    auto made = std::make_unique<Index>(codecs_[0], refine() != nullptr ? codecs_[1] : nullptr);
+    made->store_ = compacted(store_->codecs, 1, watch);
     made->changed();
     return made;
 }

@@ -29,30 +29,34 @@ class ContainerWriter;
 
 class Index {
   public:
-    explicit Index(std::shared_ptr<const Codec> codec);
+    // refine: of the finer copy of each row that re-scores what the codec found; null: none. Throws
+    // InvalidArgument if the two don't go together.
+    explicit Index(std::shared_ptr<const Codec> codec,
+                   std::shared_ptr<const Codec> refine = nullptr);
 
-    // As it was asked for: what it learned is with the rows that are stored by it.
-    const Codec& codec() const { return *codec_; }
-    const std::shared_ptr<const Codec>& shared_codec() const { return codec_; }
+    // As they were asked for: what they learned is with the rows that are stored by them.
+    const Codec& codec() const { return *codecs_[0]; }
+    const std::shared_ptr<const Codec>& shared_codec() const { return codecs_[0]; }
     // With what it learned. Throws InvalidArgument while it has not.
     std::shared_ptr<const Codec> trained_codec() const;
+    const Codec* refine() const { return codecs_.size() > 1 ? codecs_[1].get() : nullptr; }
     bool read_only() const { return read_only_; }
 
     // ------------------------------------------------------------------ reading (search.cpp)
     size_t size() const { return size_.load(std::memory_order_relaxed); }
     bool contains(int64_t id) const;
     std::vector<int64_t> ids() const;  // ascending
-    // Rows in the codec's output type. Throws UnknownId.
+    // Rows from the finest copy held, in the codec's output type. Throws UnknownId.
     void get(const std::vector<int64_t>& ids, std::byte* rows, Watch* watch) const;
     void search(const SearchRequest& request, const TakeHits& take) const;
     // One query without a filter, at once and on this thread; false if it would have to wait or
-    // look at more than kAtOnceBytes of codes. For calls that keep Python's lock.
-    bool try_search_one(const std::byte* query, size_t k, float radius, const char* argument,
-                        std::vector<Hit>& hits) const;
+    // look at more than kAtOnceBytes of codes and finer rows. For calls that keep Python's lock.
+    bool try_search_one(const std::byte* query, size_t k, float radius, double refine_factor,
+                        const char* argument, std::vector<Hit>& hits, SearchCounts& counts) const;
     static constexpr size_t kAtOnceBytes = size_t(128) << 10;
 
     struct Stats {
-        size_t n_items, n_slots, code_bytes, factor_bytes, directory_bytes;
+        size_t n_items, n_slots, code_bytes, factor_bytes, refine_bytes, directory_bytes;
         size_t train_size;  // 0: nothing to train
         bool trained;
     };
@@ -84,12 +88,17 @@ class Index {
     static std::unique_ptr<Index> from_bytes(std::span<const std::byte> bytes, Watch* watch);
 
   private:
+    // What rows are stored by: what scans read, then the finer copy's if there is one.
+    using Codecs = std::vector<std::shared_ptr<const Codec>>;
     // All that compact() replaces at once. A search keeps the store that it began with.
     struct Store {
-        explicit Store(std::shared_ptr<const Codec> codec_)
-            : codec(codec_), rows(codec_, codec_->grouped()) {}
-        const std::shared_ptr<const Codec> codec;  // of floats as they are, until there is training
-        Flat rows;
+        explicit Store(Codecs codecs);
+        const Flat& rows() const { return copies.front(); }
+        const Flat& finest() const { return copies.back(); }
+        bool refines() const { return copies.size() > 1; }
+
+        const Codecs codecs;       // of floats as they are alone, until there is training
+        std::vector<Flat> copies;  // of each row by each codec, all in the same slot
         Directory ids;
     };
     // What was admitted when a call began: it looks no further.
@@ -101,7 +110,7 @@ class Index {
     };
     // A call that keeps writers out, from its start to its end.
     class Writing;
-    // A row encoded aside, for slots that readers look at.
+    // Rows encoded aside by one codec, for slots that readers look at.
     struct Staged {
         Memory codes, factors;
     };
@@ -115,11 +124,13 @@ class Index {
     void check_room(const Input& vectors, size_t n) const;  // for n slots in all
     // Slots of ids, which must be distinct; kNoSlot for those that aren't there.
     std::vector<uint32_t> find_all(const std::vector<int64_t>& ids, Watch* watch) const;
-    // Encodes rows which (null: 0 .. n - 1) of vectors aside.
-    static Staged stage(const Codec& codec, const Input& vectors, const size_t* which, size_t n,
-                        size_t threads, Watch* watch);
+    // Throws if the finer copy couldn't hold rows that wait as floats for training.
+    void check_refinable(const Store& store, const Input& vectors, Watch* watch) const;
+    // Encodes rows which (null: 0 .. n - 1) of vectors aside, by each codec.
+    static std::vector<Staged> stage(const Codecs& codecs, const Input& vectors,
+                                     const size_t* which, size_t n, size_t threads, Watch* watch);
     // Puts staged rows, and ids if there are any, into slots in short exclusive steps.
-    void put(Store& store, const Staged& staged, const std::vector<uint32_t>& slots,
+    void put(Store& store, const std::vector<Staged>& staged, const std::vector<uint32_t>& slots,
              const int64_t* ids);
     // Everything of an add but choosing and checking ids: rows which (null: all) of vectors.
     // apply_first is called when nothing can fail any more.
@@ -128,24 +139,25 @@ class Index {
                 const Writing& writing, const std::function<void()>& apply_first);
     void reclaim(const Writing& writing);
     void changed();  // exclusive: ids or slots are not what they were
-    // The rows that are live one behind the other, stored by a codec.
-    std::unique_ptr<Store> compacted(std::shared_ptr<const Codec> codec, size_t threads,
-                                     Watch* watch) const;
+    // The rows that are live one behind the other, stored by codecs: the present ones, or after
+    // training those that it gave.
+    std::unique_ptr<Store> compacted(const Codecs& codecs, size_t threads, Watch* watch) const;
     // Where a call with more rows has to put them: the store as it is or, if training is due, one
-    // aside that has all rows by the codec then trained. publish puts that in the other's place.
-    // Rows are held as floats because the codec is not trained yet.
-    bool pending() const { return std::strcmp(store_->codec->name(), codec_->name()) != 0; }
+    // aside that has all rows by the codecs then trained. publish puts that in the other's place.
+    // Rows are held as floats because a codec is not trained yet.
+    bool pending() const { return std::strcmp(store_->codecs[0]->name(), codecs_[0]->name()) != 0; }
     std::shared_ptr<Store> store_for(const Input& vectors, size_t n_more, size_t threads,
                                      Watch* watch) const;
-    std::shared_ptr<const Codec> trained_on(const Input& vectors, size_t threads,
-                                            Watch* watch) const;
+    // The codecs trained on the rows that are there and those of a call; on a sample.
+    Codecs trained_on(const Input& vectors, size_t threads, Watch* watch) const;
+    Codecs trained_on(const Memory& sample, size_t n, size_t threads, Watch* watch) const;
     void publish(std::shared_ptr<Store> store);
-    void write_groups(ContainerWriter& writer, Watch* watch) const;
+    void write_groups(ContainerWriter& writer, const Flat& rows, Watch* watch) const;
     static std::unique_ptr<Index> open(std::shared_ptr<Mapping> mapping,
                                        std::span<const std::byte> bytes, const std::string& source,
                                        bool in_place, bool verify, Watch* watch);
 
-    const std::shared_ptr<const Codec> codec_;
+    const Codecs codecs_;
     bool read_only_ = false;
     std::shared_ptr<Store> store_;  // guarded by lock_
     uint64_t version_ = 0;          // guarded by lock_; no state of ids and slots has another's

@@ -14,11 +14,13 @@
 namespace nearbit {
 namespace {
 
-constexpr std::string_view kSettings = "settings", kRows = "rows", kFactors = "factors",
-                           kIds = "ids", kSlots = "slots", kCodec = "codec";
-// Of both, so that a reader can say which of them a file is.
-constexpr std::array<std::string_view, 6> kSections = {kSettings, kRows,  kFactors,
-                                                       kIds,      kSlots, kCodec};
+constexpr std::string_view kSettings = "settings", kIds = "ids", kSlots = "slots", kCodec = "codec";
+// Of the rows by each codec: what is scanned, and the finer copy.
+constexpr std::string_view kRows[] = {"rows", "fine-rows"},
+                           kFactors[] = {"factors", "fine-factors"};
+// Of indexes and codecs, so that a reader can say which of them a file is.
+constexpr std::array<std::string_view, 8> kSections = {
+    kSettings, kRows[0], kFactors[0], kRows[1], kFactors[1], kIds, kSlots, kCodec};
 constexpr SectionFlags kMapped = {.required = true, .mappable = true};
 constexpr size_t kPieceBytes = size_t(1) << 20;  // between two looks at the watch
 
@@ -70,14 +72,16 @@ void Index::write(Output& output, Watch* watch) const {
     ContainerWriter writer(output, kernels().isa);
 
     Fields settings;
-    const Codec& codec = pending() ? *codec_ : *store_->codec;
-    settings.put_string(codec.name());
-    settings.put_string(metric_name(codec_->metric()));
-    settings.put(uint64_t(codec_->dim()));
+    const Codecs& codecs = pending() ? codecs_ : store_->codecs;
+    settings.put_string(codecs[0]->name());
+    settings.put_string(metric_name(codec().metric()));
+    settings.put(uint64_t(codec().dim()));
     settings.put(uint64_t(ids.n_live()));
     settings.put(int64_t(ids.next_id()));
     settings.put(uint8_t(identity));
-    codec.write(settings);
+    codecs[0]->write(settings);
+    settings.put_string(codecs.size() > 1 ? codecs[1]->name() : "");
+    if (codecs.size() > 1) codecs[1]->write(settings);
     writer.begin(kSettings, {.required = true, .mappable = false});
     writer.write(settings.data(), settings.size());
     writer.end();
@@ -103,14 +107,17 @@ void Index::write(Output& output, Watch* watch) const {
         if (ids.n_slots() > begin) put(begin, ids.n_slots() - begin);
         writer.end();
     };
-    if (store_->rows.grouped()) {
-        writer.begin(kRows, kMapped);
-        write_groups(writer, watch);
-        writer.end();
-    } else {
-        write_column(kRows, store_->rows.codes(), true);
+    for (size_t c = 0; c < store_->copies.size(); ++c) {
+        const Flat& rows = store_->copies[c];
+        if (rows.grouped()) {
+            writer.begin(kRows[c], kMapped);
+            write_groups(writer, rows, watch);
+            writer.end();
+        } else {
+            write_column(kRows[c], rows.codes(), c == 0);
+        }
+        if (rows.codec().has_factors()) write_column(kFactors[c], rows.factors(), false);
     }
-    if (store_->codec->has_factors()) write_column(kFactors, store_->rows.factors(), false);
     if (!identity) {
         writer.begin(kIds, kMapped);
         std::vector<int64_t> piece;
@@ -138,13 +145,13 @@ void Index::write(Output& output, Watch* watch) const {
 }
 
 // The live codes, in groups anew.
-void Index::write_groups(ContainerWriter& writer, Watch* watch) const {
-    const size_t code_bytes = store_->codec->code_bytes();
+void Index::write_groups(ContainerWriter& writer, const Flat& rows, Watch* watch) const {
+    const size_t code_bytes = rows.codec().code_bytes();
     Memory group(kGroupLanes * code_bytes), code(code_bytes);
     size_t n = 0;
     for (size_t slot = 0; slot < store_->ids.n_slots(); ++slot) {
         if (!store_->ids.live(slot)) continue;
-        const std::byte* const lane = store_->rows.code(slot, code.data());
+        const std::byte* const lane = rows.code(slot, code.data());
         put_lane(reinterpret_cast<uint8_t*>(group.data()), code_bytes, n++ % kGroupLanes,
                  reinterpret_cast<const uint8_t*>(lane));
         if (n % kGroupLanes != 0) continue;
@@ -192,10 +199,16 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     const auto n = settings.read<uint64_t>();
     const auto next_id = settings.read<int64_t>();
     const auto identity = settings.read<uint8_t>();
-    const auto asked = codec_of(codec_name, metric, dim, settings);
+    const auto codec = codec_of(codec_name, metric, dim, settings);
+    const std::string refine = settings.read_string(64);
+    std::unique_ptr<Index> index;
+    try {
+        index = std::make_unique<Index>(
+            codec, refine.empty() ? nullptr : codec_of(refine, metric, dim, settings));
+    } catch (const InvalidArgument& error) {
+        settings.refuse(error.what());
+    }
     settings.expect_end();
-    auto index = std::make_unique<Index>(asked);
-    const std::shared_ptr<const Codec> codec = index->store_->codec;
     if (n > kMaxSlots || identity > 1 || next_id < -1 || (next_id >= 0 && uint64_t(next_id) < n)) {
         settings.refuse("expected a number of items, a next id and 0 or 1, got " +
                         std::to_string(n) + ", " + std::to_string(next_id) + " and " +
@@ -211,10 +224,14 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
         }
         return section;
     };
-    const Flat& rows = index->store_->rows;
-    const auto codes = array(kRows, rows.n_items(n), rows.codes().item_bytes());
-    const auto factors =
-        codec->has_factors() ? array(kFactors, n, sizeof(float)) : std::span<const std::byte>();
+    std::vector<std::pair<Column*, std::span<const std::byte>>> columns;
+    for (size_t c = 0; c < index->store_->copies.size(); ++c) {
+        Flat& rows = index->store_->copies[c];
+        columns.emplace_back(&rows.codes(),
+                             array(kRows[c], rows.n_items(n), rows.codes().item_bytes()));
+        if (!rows.codec().has_factors()) continue;
+        columns.emplace_back(&rows.factors(), array(kFactors[c], n, sizeof(float)));
+    }
     Directory::Stored stored{};
     stored.n_items = n;
     stored.next_id = next_id;
@@ -247,8 +264,7 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
             if (watch != nullptr) watch->advance(0);
         });
     };
-    fill(index->store_->rows.codes(), codes);
-    if (codec->has_factors()) fill(index->store_->rows.factors(), factors);
+    for (const auto& [column, items] : columns) fill(*column, items);
     try {
         index->store_->ids = Directory(stored);
     } catch (const CorruptFile& error) {

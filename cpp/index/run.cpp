@@ -36,6 +36,11 @@ class Run {
         const TakeHits& take)
         : searched_(searched), codec_(codec), request_(request), take_(take) {
         n_rows_ = searched.n_rows();
+        k_ = request.k;
+        if (searched.fine() != nullptr) {
+            k_ = request.range ? Best::kAll
+                               : candidates_for(request.k, request.refine_factor, n_rows_);
+        }
         const double row_bytes = double(codec.code_bytes());
         const double work_ns = double(n_rows_) * row_ns(row_bytes, request.queries.n);
         threads_ = std::max<size_t>(
@@ -68,7 +73,7 @@ class Run {
         const size_t n = request_.queries.n;
         size_t most = std::min((n + threads_ - 1) / threads_, kMostQueriesTogether);
         if (n < 8 * threads_) most = std::min(n, kMostQueriesTogether);  // better together
-        const size_t k = std::min(request_.k, n_rows_);
+        const size_t k = std::min(k_, n_rows_);
         most = std::clamp<size_t>(std::min(kMostCollectorBytes / (2 * (k + 1) * sizeof(Hit)),
                                            kMostQueryBytes / codec_.query_bytes()),
                                   1, most);
@@ -99,9 +104,7 @@ class Run {
         std::vector<Best>& collectors = group.parts[part];
         collectors.reserve(group.n);
         for (size_t i = 0; i < group.n; ++i) {
-            const float radius =
-                request_.radii != nullptr ? request_.radii[group.first + i] : kInfinity;
-            collectors.push_back(searched_.collector(request_.k, radius));
+            collectors.push_back(searched_.collector(k_, radius_of_scan(group, i)));
         }
         std::vector<Collector*> pointers;
         for (Best& best : collectors) pointers.push_back(&best);
@@ -123,21 +126,55 @@ class Run {
         const size_t n_scored = group.admit != nullptr ? group.admit->count : n_rows_;
         for (size_t i = 0; i < group.n; ++i) {
             Best& best = group.parts[0][i];
+            size_t n_passed = best.n_passed();
             for (size_t part = 1; part < n_parts_; ++part) {
+                n_passed += group.parts[part][i].n_passed();
                 for (const Hit& hit : group.parts[part][i].take()) best.keep(hit);
             }
-            take_(group.first + i, best.take(), n_scored);
+            SearchCounts counts = {n_scored, codec_.grouped() ? n_passed : n_scored, 0};
+            std::vector<Hit> hits = best.take();
+            if (searched_.fine() != nullptr) hits = refined(group, i, std::move(hits), counts);
+            take_(group.first + i, hits, counts);
         }
         group.parts.clear();
         group.scorer.reset();
         group.admit.reset();
     }
 
+    float radius_of(size_t query) const {
+        return request_.radii != nullptr ? request_.radii[query] : kInfinity;
+    }
+
+    // Of the k best every estimate counts, whatever the radius; all within a radius are looked for
+    // as far beyond it as estimates may be wrong.
+    float radius_of_scan(const Group& group, size_t i) const {
+        const float radius = radius_of(group.first + i);
+        if (searched_.fine() == nullptr) return radius;
+        const double error = group.scorer->error(i).deviation;
+        if (!request_.range || error == double(kInfinity)) return kInfinity;
+        return float(double(radius) + kRangeDeviations * error);
+    }
+
+    std::vector<Hit> refined(const Group& group, size_t i, std::vector<Hit> hits,
+                             SearchCounts& counts) const {
+        const size_t query = group.first + i;
+        const Input& queries = request_.queries;
+        Memory scratch;
+        const auto scorer =
+            searched_.fine()->prepare(queries.rows(query, 1, scratch), 1, queries.argument, query);
+        Refining refining(std::move(hits), request_.k, radius_of(query), group.scorer->error(i));
+        while (searched_.refine(refining, *scorer)) {
+            if (request_.watch != nullptr) request_.watch->advance(0);
+        }
+        counts.refined = refining.n_read();
+        return refining.take();
+    }
+
     const Searched& searched_;
     const Codec& codec_;
     const SearchRequest& request_;
     const TakeHits& take_;
-    size_t n_rows_, threads_, n_parts_, part_rows_;
+    size_t n_rows_, k_, threads_, n_parts_, part_rows_;  // k_: that the scan keeps
     std::vector<std::unique_ptr<Group>> groups_;
 };
 

@@ -66,7 +66,7 @@ class Index::Searching final : public Searched {
     Searching(const Index& index, Watch* watch)
         : index_(index), watch_(watch), snapshot_(index.snapshot()) {}
 
-    const Codec& codec() const { return *snapshot_.store->codec; }
+    const Codec& codec() const { return snapshot_.store->rows().codec(); }
     size_t n_rows() const override { return snapshot_.n_slots; }
     std::shared_ptr<const Admit> admit(const Filter* filter) const override {
         return index_.admit(snapshot_, filter, watch_);
@@ -79,8 +79,15 @@ class Index::Searching final : public Searched {
         Admitted admitted = {nullptr, snapshot_.n_slots, snapshot_.n_slots};
         if (admit != nullptr) admitted = {admit->words.data(), admit->count, snapshot_.n_slots};
         const Shared guard(index_.lock_);
-        snapshot_.store->rows.search(scorer, n_queries > 1, begin, end, admitted, collectors,
-                                     scratch);
+        snapshot_.store->rows().search(scorer, n_queries > 1, begin, end, admitted, collectors,
+                                       scratch);
+    }
+    const Codec* fine() const override {
+        return snapshot_.store->refines() ? &snapshot_.store->finest().codec() : nullptr;
+    }
+    bool refine(Refining& refining, const Scorer& scorer) const override {
+        const Shared guard(index_.lock_);
+        return refining.step(snapshot_.store->finest(), scorer);
     }
 
   private:
@@ -95,22 +102,34 @@ void Index::search(const SearchRequest& request, const TakeHits& take) const {
     run_search(searching, searching.codec(), request, take);
 }
 
-bool Index::try_search_one(const std::byte* query, size_t k, float radius, const char* argument,
-                           std::vector<Hit>& hits) const {
+bool Index::try_search_one(const std::byte* query, size_t k, float radius, double refine_factor,
+                           const char* argument, std::vector<Hit>& hits,
+                           SearchCounts& counts) const {
     writer_.check_whole();
     if (!lock_.try_lock_shared()) return false;
     const Shared guard(lock_, std::adopt_lock);
     const Directory& ids = store_->ids;
-    const Codec& codec = *store_->codec;
-    if (ids.n_slots() * codec.code_bytes() > kAtOnceBytes) return false;
+    const Codec& codec = store_->rows().codec();
+    const Flat* const fine = store_->refines() ? &store_->finest() : nullptr;
+    const size_t n = fine != nullptr ? candidates_for(k, refine_factor, ids.n_slots()) : k;
+    const size_t fine_bytes = fine != nullptr ? n * fine->codec().code_bytes() : 0;
+    if (ids.n_slots() * codec.code_bytes() + fine_bytes > kAtOnceBytes) return false;
     const std::unique_ptr<Scorer> scorer = codec.prepare(query, 1, argument, 0);
-    Best best(k, radius, &ids);
+    Best best(n, fine != nullptr ? kInfinity : radius, &ids);
     Collector* const collector = &best;
     Memory scratch;
     const Admitted admitted = {ids.all_live() ? nullptr : ids.live_words(), ids.n_live(),
                                ids.n_slots()};
-    store_->rows.search(*scorer, false, 0, ids.n_slots(), admitted, &collector, scratch);
+    store_->rows().search(*scorer, false, 0, ids.n_slots(), admitted, &collector, scratch);
     hits = best.take();
+    counts = {ids.n_live(), codec.grouped() ? best.n_passed() : ids.n_live(), 0};
+    if (fine == nullptr) return true;
+    const std::unique_ptr<Scorer> finer = fine->codec().prepare(query, 1, argument, 0);
+    Refining refining(std::move(hits), k, radius, scorer->error(0));
+    while (refining.step(*fine, *finer)) {
+    }
+    counts.refined = refining.n_read();
+    hits = refining.take();
     return true;
 }
 
@@ -140,7 +159,7 @@ std::vector<int64_t> Index::ids() const {
 
 void Index::get(const std::vector<int64_t>& ids, std::byte* rows, Watch* watch) const {
     writer_.check_whole();
-    const size_t row_bytes = codec_->output_bytes();
+    const size_t row_bytes = codec().output_bytes();
     const size_t at_once = std::clamp<size_t>((size_t(1) << 20) / row_bytes, 1, kSharedIds);
     for (size_t begin = 0; begin < ids.size(); begin += at_once) {
         const size_t end = std::min(ids.size(), begin + at_once);
@@ -151,7 +170,7 @@ void Index::get(const std::vector<int64_t>& ids, std::byte* rows, Watch* watch) 
                 if (slot == kNoSlot) {
                     throw UnknownId("ids: id " + std::to_string(ids[i]) + " is not in the index");
                 }
-                store_->rows.decode(slot, rows + i * row_bytes);
+                store_->finest().decode(slot, rows + i * row_bytes);
             }
         }
         if (watch != nullptr) watch->advance(end - begin);
@@ -162,12 +181,16 @@ Index::Stats Index::stats() const {
     writer_.check_whole();
     const Shared guard(lock_);
     const Directory& ids = store_->ids;
+    const auto factor_bytes = [](const Codec& of) { return of.has_factors() ? sizeof(float) : 0; };
+    const Codec &scanned = store_->rows().codec(), &fine = store_->finest().codec();
+    const size_t fine_bytes = store_->refines() ? fine.code_bytes() + factor_bytes(fine) : 0;
     return {.n_items = ids.n_live(),
             .n_slots = ids.n_slots(),
-            .code_bytes = ids.n_slots() * store_->codec->code_bytes(),
-            .factor_bytes = store_->codec->has_factors() ? ids.n_slots() * sizeof(float) : 0,
+            .code_bytes = ids.n_slots() * scanned.code_bytes(),
+            .factor_bytes = ids.n_slots() * factor_bytes(scanned),
+            .refine_bytes = ids.n_slots() * fine_bytes,
             .directory_bytes = ids.n_bytes(),
-            .train_size = codec_->train_size(),
+            .train_size = codec().train_size(),
             .trained = !pending()};
 }
 

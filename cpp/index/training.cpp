@@ -14,44 +14,53 @@ namespace nearbit {
 
 std::shared_ptr<Index::Store> Index::store_for(const Input& vectors, size_t n_more, size_t threads,
                                                Watch* watch) const {
-    if (!pending() || store_->ids.n_live() + n_more < codec_->train_size()) return store_;
+    if (!pending() || store_->ids.n_live() + n_more < codec().train_size()) return store_;
     return compacted(trained_on(vectors, threads, watch), threads, watch);
 }
 
 // The sample is drawn from the rows that are there and those of the call alike: rows often come in
 // some order of kind, and the first are then not like the others.
-std::shared_ptr<const Codec> Index::trained_on(const Input& vectors, size_t threads,
-                                               Watch* watch) const {
+Index::Codecs Index::trained_on(const Input& vectors, size_t threads, Watch* watch) const {
     const Directory& ids = store_->ids;
     std::vector<uint32_t> live;
     for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
         if (ids.live(slot)) live.push_back(uint32_t(slot));
     }
-    const size_t n = live.size() + vectors.n, dim = codec_->dim();
-    const std::vector<uint64_t> chosen = training_rows(*codec_, n);
-    const auto plain = make_float32(dim, codec_->metric());
+    const size_t n = live.size() + vectors.n, dim = codec().dim();
+    const std::vector<uint64_t> chosen = training_rows(codec(), n);
+    const auto plain = make_float32(dim, codec().metric());
     Memory rows(chosen.size() * dim * sizeof(float)), scratch;
     float factor;
     for (size_t i = 0; i < chosen.size(); ++i) {
         std::byte* const row = rows.data() + i * dim * sizeof(float);
         if (chosen[i] < live.size()) {
-            store_->rows.decode(live[chosen[i]], row);
+            store_->rows().decode(live[chosen[i]], row);
         } else {
             const size_t at = chosen[i] - live.size();
             plain->encode(vectors.rows(at, 1, scratch), 1, row, &factor, vectors.argument, at);
         }
         if (watch != nullptr && i % 1024 == 0) watch->advance(0);
     }
-    return codec_->train(reinterpret_cast<const float*>(rows.data()), chosen.size(), threads,
-                         watch);
+    return trained_on(rows, chosen.size(), threads, watch);
+}
+
+Index::Codecs Index::trained_on(const Memory& sample, size_t n, size_t threads,
+                                Watch* watch) const {
+    Codecs trained;
+    for (const auto& codec : codecs_) {
+        const auto* const rows = reinterpret_cast<const float*>(sample.data());
+        trained.push_back(codec->trained() ? codec : codec->train(rows, n, threads, watch));
+    }
+    return trained;
 }
 
 void Index::train(const Input& sample, size_t threads, Watch* watch) {
     Writing writing(*this, watch);
-    if (codec_->train_size() == 0) return;
+    if (codec().train_size() == 0) return;
     if (!pending()) throw InvalidArgument("index: expected one that is not trained yet");
-    const auto codec = train_codec(codec_, sample, threads, watch);
-    std::shared_ptr<Store> made = compacted(codec, threads, watch);
+    const TrainingSample drawn = training_sample(codec(), sample, watch);
+    std::shared_ptr<Store> made =
+        compacted(trained_on(drawn.rows, drawn.n, threads, watch), threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
     publish(std::move(made));
@@ -60,11 +69,12 @@ void Index::train(const Input& sample, size_t threads, Watch* watch) {
 std::shared_ptr<const Codec> Index::trained_codec() const {
     writer_.check_whole();
     const std::shared_lock<RwLock> guard(lock_);
-    if (!pending()) return store_->codec;
+    if (!pending()) return store_->codecs[0];
+    if (codec().trained()) return codecs_[0];
     throw InvalidArgument("index: expected one that is trained, got one of " +
                           std::to_string(store_->ids.n_live()) + " rows where " +
-                          std::to_string(codec_->train_size()) + " train codec '" + codec_->name() +
-                          "' (or index.train does)");
+                          std::to_string(codec().train_size()) + " train codec '" +
+                          codec().name() + "' (or index.train does)");
 }
 
 void Index::publish(std::shared_ptr<Store> store) {

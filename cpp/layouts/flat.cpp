@@ -74,6 +74,29 @@ void Flat::decode(size_t slot, std::byte* row) const {
     codec_->decode(code(slot, scratch.data()), 1, row);
 }
 
+void Flat::score(const Scorer& scorer, size_t slot, Collector& collector) const {
+    const Block block = {.codes = codes_.at(slot),
+                         .factors = factor(slot),
+                         .admit = nullptr,
+                         .slots = nullptr,
+                         .first_slot = uint32_t(slot),
+                         .n = 1};
+    const uint32_t row = 0;
+    Collector* const collectors = &collector;
+    scorer.gather(block, &row, 1, &collectors);
+}
+
+void Flat::prefetch([[maybe_unused]] size_t slot) const {
+#if defined(__GNUC__)
+    constexpr size_t kLine = 64, kMost = 1024;  // prefetchers take over where rows are longer
+    const std::byte* const code = codes_.at(slot);
+    for (size_t at = 0; at < std::min(codec_->code_bytes(), kMost); at += kLine) {
+        __builtin_prefetch(code + at);
+    }
+    if (codec_->has_factors()) __builtin_prefetch(factors_.at(slot));
+#endif
+}
+
 template <class Visit>
 void Flat::for_each_block(size_t begin, size_t end, Visit visit) const {
     const size_t first_item = begin / lanes_;

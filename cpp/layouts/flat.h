@@ -42,6 +42,11 @@ class Flat {
     }
     void decode(size_t slot, std::byte* row) const;
 
+    // Offers a single slot, of codes that aren't grouped.
+    void score(const Scorer& scorer, size_t slot, Collector& collector) const;
+    // Begins to fetch a code from memory.
+    void prefetch(size_t slot) const;
+
     // Offers the admitted slots of begin..end-1 to the scorer's collectors. begin is a multiple of
     // 64.
     void search(const Scorer& scorer, bool many_queries, size_t begin, size_t end,

@@ -6,7 +6,7 @@ import os
 
 from nearbit import _core
 from nearbit._numbers import shown
-from nearbit.codecs import PQ, SUPPORT, Codec
+from nearbit.codecs import PQ, REFINES, SUPPORT, Codec
 from nearbit.layouts import LAYOUTS, Flat
 
 METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
@@ -64,6 +64,20 @@ def codec_settings(codec: object) -> Codec:
         msg = "codec: expected nb.PQ(m), which says how many parts, got 'pq'"
         raise ValueError(msg)
     return SUPPORT[codec]()
+
+
+def refine_settings(refine: object, codec: Codec) -> Codec | None:
+    """The finer codec from None, its name, or itself."""
+    if refine is None:
+        return None
+    names = f"one of {', '.join(REFINES)}" if codec.refines else "None"
+    wanted = f"refine: expected {names} for codec {codec.name!r}, got {shown(refine)}"
+    if not isinstance(refine, (str, Codec)):
+        raise TypeError(wanted)
+    finer = REFINES.get(refine) if isinstance(refine, str) else refine
+    if not codec.refines or finer not in REFINES.values():
+        raise ValueError(wanted)
+    return finer
 
 
 def core_codec(codec: Codec, dim: int, metric: str, seed: int) -> _core.Codec:

@@ -25,6 +25,7 @@ class Codec:
     metrics: ClassVar[tuple[str, ...]]  # the first is the default
     takes: ClassVar[str]
     stores: ClassVar[str]
+    refines: ClassVar[bool] = False  # whether a finer copy may re-score its estimates
 
     def train(
         self,
@@ -235,6 +236,7 @@ class RaBitQ(Codec):
 
     name = "rabitq"
     metrics = ("cosine", "l2", "ip")
+    refines = True
     takes = "`dim` floats"
     stores = "bits dim / 8 bytes and 1 (cosine), 1 (ip), 3 (l2); from 4 bits on 2 (ip), 4 (l2)"
 
@@ -268,6 +270,7 @@ class SQ(Codec):
 
     name = "sq"
     metrics = ("cosine", "l2", "ip")
+    refines = True
     takes = "`dim` floats"
     stores = "bits dim / 8 bytes and 1 (cosine), 2 (ip), 4 (l2)"
 
@@ -322,6 +325,7 @@ class PQ(Codec):
 
     name = "pq"
     metrics = ("cosine", "l2", "ip")
+    refines = True
     takes = "`dim` floats"
     stores = "m nbits / 8 bytes and 1 (cosine, ip), 3 (l2)"
 
@@ -391,3 +395,5 @@ class PQ(Codec):
 SUPPORT: dict[str, type[Codec]] = {
     codec.name: codec for codec in (Float32, Float16, Int8, UInt8, Bits, Sign, RaBitQ, SQ, PQ)
 }
+# What a finer copy may be, for the codecs that refine.
+REFINES: dict[str, Codec] = {"float32": Float32(), "float16": Float16(), "sq8": SQ(8)}

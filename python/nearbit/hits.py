@@ -27,7 +27,10 @@ class Hits:
     metric : str
         What the distances are.
     stats : dict or None
-        With ``stats=True``: ``"distances"`` (int64, one for each query) counts the rows scored.
+        With ``stats=True``, for each query (int64): ``"distances"``, the rows that the scan went
+        over; ``"candidates"``, those whose whole code was scored, fewer where a first pass can
+        exclude the others, and not the same for any number of threads; ``"refined"``, those whose
+        finer copy was read, 0 without refine.
 
     Examples
     --------

@@ -187,7 +187,7 @@ void search_and_check(const Index& index, const Filter* filter) {
                                    .k = 8,
                                    .filters = filter != nullptr ? filters.data() : nullptr,
                                    .threads = 2};
-    index.search(request, [&](size_t q, const std::vector<Hit>& hits, size_t) {
+    index.search(request, [&](size_t q, const std::vector<Hit>& hits, const SearchCounts&) {
         ASSERT_EQ(hits.size(), 8u);
         EXPECT_EQ(hits[0].id, asked[q]);
         EXPECT_TRUE(std::is_sorted(hits.begin(), hits.end()));

@@ -1,0 +1,55 @@
+// Re-scoring the best of what estimates found by a finer copy of the rows.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "index/best.h"
+#include "layouts/flat.h"
+
+namespace nearbit {
+
+constexpr double kRefineFactor = 10;  // what searches use that don't say (docs/measurements.md)
+// Standard deviations of an estimate's error: beyond so many a row is taken to be where it seems. A
+// search's candidates are few and come best first; within a radius every row may be one.
+constexpr double kStopDeviations = 4, kRangeDeviations = 3;
+
+// How many rows are re-scored for k answers.
+inline size_t candidates_for(size_t k, double factor, size_t n_rows) {
+    return std::max<size_t>(1, size_t(std::min(std::ceil(double(k) * factor), double(n_rows))));
+}
+
+// Of one query. Candidates come in the order of their estimates; as soon as those left can't be
+// among the answers any more, for all that is known of the estimates' error, it ends.
+class Refining {
+  public:
+    // candidates: ascending.
+    Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreError error);
+
+    // Reads about a MiB of rows: one bounded unit of work. False: that was the last.
+    bool step(const Flat& fine, const Scorer& scorer);
+    size_t n_read() const { return at_; }
+    // The answers, ascending; leaves none.
+    std::vector<Hit> take();
+
+  private:
+    // Its threshold is always the k-th best distance, which Best only finds out now and then.
+    class Nearest final : public Collector {
+      public:
+        Nearest(size_t k, float radius) : k_(k) { threshold_ = Best::largest_within(radius); }
+        void offer(uint32_t slot, double distance) override;
+        int64_t id = 0;  // of what is offered
+        std::vector<Hit> hits;
+
+      private:
+        size_t k_;
+    };
+
+    const std::vector<Hit> candidates_;
+    const double reach_;  // how far below its estimate a distance may be
+    size_t at_ = 0;
+    Nearest nearest_;
+};
+
+}  // namespace nearbit
