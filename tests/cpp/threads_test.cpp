@@ -185,6 +185,7 @@ void search_and_check(const Index& index, const Filter* filter) {
     const std::vector<const Filter*> filters(asked.size(), filter);
     const SearchRequest request = {.queries = queries,
                                    .k = 8,
+                                   .refine_factor = 1000,
                                    .filters = filter != nullptr ? filters.data() : nullptr,
                                    .threads = 2};
     index.search(request, [&](size_t q, const std::vector<Hit>& hits, const SearchCounts&) {
@@ -201,8 +202,7 @@ void search_and_check(const Index& index, const Filter* filter) {
     });
 }
 
-TEST(ThreadIndex, SearchesBesideAWriterAreRight) {
-    Index index(make_codec("float32", kDim, "l2"));
+void search_beside_a_writer(Index& index) {
     const std::vector<int64_t> stay = range(0, kStay);
     index.add(input(rows_of(stay)), &stay, 1, nullptr);
     const Filter staying(stay);
@@ -240,6 +240,19 @@ TEST(ThreadIndex, SearchesBesideAWriterAreRight) {
     });
     EXPECT_EQ(index.ids(), stay);
     search_and_check(index, nullptr);
+}
+
+TEST(ThreadIndex, SearchesBesideAWriterAreRight) {
+    Index index(make_codec("float32", kDim, "l2"));
+    search_beside_a_writer(index);
+}
+
+TEST(ThreadIndex, SearchesOfFinerCopiesBesideAWriterAreRight) {
+    const std::vector<Row> sample = rows_of(range(0, 1024));
+    const auto codec = make_codec(CodecSettings{.name = "sq", .bits = 4}, kDim, "l2")
+                           ->train(sample[0].data(), sample.size(), 1, nullptr);
+    Index index(codec, make_codec("float32", kDim, "l2"));
+    search_beside_a_writer(index);
 }
 
 TEST(ThreadIndex, WritersTakeTurns) {
