@@ -25,6 +25,8 @@ def table() -> str:
         metrics = ", ".join(codec.metrics)
         layouts = ", ".join(layout.__name__ for layout in LAYOUTS.values())
         refine = ", ".join(REFINES) if codec.refines else "no"
+        if codec.refines and codec.refines != codec.metrics:
+            refine += f" ({', '.join(codec.refines)})"
         lines.append(
             f"| `{codec.__name__}` | {codec.takes} | {codec.stores} | {metrics} | {layouts} "
             f"| {refine} |"

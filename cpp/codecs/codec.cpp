@@ -27,6 +27,10 @@ void check_dim(size_t dim, size_t most, const char* of) {
                           std::to_string(dim));
 }
 
+bool is_compact(const std::string& name) {
+    return name == "itq" || name == "rabitq" || name == "sq" || name == "pcasq" || name == "pq";
+}
+
 [[noreturn]] void refuse(Metric metric, const char* expected, const std::string& codec) {
     throw InvalidArgument(std::string("metric: expected ") + expected + " for codec '" + codec +
                           "', got '" + metric_name(metric) + "'");
@@ -77,25 +81,28 @@ std::shared_ptr<const Codec> make_codec(const CodecSettings& settings, size_t di
         return make_bits(dim, metric);
     }
     if (name == "sign") {
-        if (metric != Metric::kHamming) refuse(metric, "'hamming'", name);
         check_dim(dim, kMaxDim, "dimensions");
-        return make_sign(dim);
+        if (metric == Metric::kHamming) return make_sign(dim);
+        if (of_bits) refuse(metric, "'hamming', 'l2', 'ip' or 'cosine'", name);
+        return make_compact(settings, dim, metric);
     }
-    if (name == "rabitq" || name == "sq" || name == "pq") {
+    if (is_compact(name)) {
         check_dim(dim, kMaxDim, "dimensions");
         if (of_bits) refuse(metric, "'l2', 'ip' or 'cosine'", name);
         return make_compact(settings, dim, metric);
     }
     throw InvalidArgument(
-        "codec: expected float32, float16, int8, uint8, bits, sign, rabitq, sq or pq, got '" +
+        "codec: expected float32, float16, int8, uint8, bits, sign, itq, rabitq, sq, pcasq or pq, "
+        "got '" +
         name + "'");
 }
 
 std::shared_ptr<const Codec> read_codec(const std::string& name, size_t dim,
                                         const std::string& metric, Cursor& fields) {
-    if (name != "rabitq" && name != "sq" && name != "pq") return make_codec(name, dim, metric);
-    make_codec(CodecSettings{.name = name, .bits = 4, .m = 1}, dim, metric);  // checks the rest
-    return read_compact(name, dim, metric_named(metric), fields);
+    if (!is_compact(name) && !(name == "sign" && metric != "hamming")) {
+        return make_codec(name, dim, metric);
+    }
+    return read_compact(name, dim, metric, fields);
 }
 
 }  // namespace nearbit

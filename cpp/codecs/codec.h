@@ -81,7 +81,7 @@ class Scorer {
 // What a codec is asked to be; fields that it has no use for are 0.
 struct CodecSettings {
     std::string name;
-    uint32_t bits = 0;
+    uint32_t bits = 0;     // of a number; of a whole row for pcasq (factors too) and itq
     uint32_t m = 0;        // parts
     bool rotated = false;  // along principal components first
     uint64_t seed = 0;

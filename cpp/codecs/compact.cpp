@@ -13,8 +13,8 @@
 #include "codecs/dense.h"
 #include "codecs/grid.h"
 #include "codecs/groups.h"
+#include "codecs/learn.h"
 #include "codecs/pq.h"
-#include "transforms/decompose.h"
 
 namespace nearbit {
 namespace {
@@ -23,12 +23,8 @@ constexpr size_t kTrainSize = 1024;     // a mean and ranges need no more
 constexpr size_t kSampleSize = 65536;   // and gain nothing from more
 constexpr size_t kFactorSample = 8192;  // rows that are encoded to learn how factors are spread
 constexpr size_t kRowsAtOnce = 64;      // transformed together
-constexpr size_t kRangeRows = 4096;     // of which a grid's ranges are fitted
-constexpr int kRangeRounds = 10;
-// Of k-means: 4, 8, 12 and 25 give the same recall (docs/measurements.md).
-constexpr size_t kPqIterations = 8;
-constexpr uint8_t kGiven = 2;          // in files, where else 1 says that rows are rotated
-constexpr size_t kMostRotated = 4096;  // dimensions: principal components take dim^3
+constexpr float kLeastUnbias = 0.25f, kMostUnbias = 4;
+constexpr uint8_t kGiven = 2;  // in files, where else 1 says that rows are rotated
 // Above it sums in float could overflow: then rows are scored without a first pass.
 constexpr double kLargestInFloat = 1e37;
 
@@ -80,115 +76,36 @@ SmallFloat read_small(Cursor& fields, size_t n_bytes) {
     return {base, step};
 }
 
-// ------------------------------------------------------------------------------------ training
-
-// Principal components, put so that the parts of a code have about equal shares ("parametric" OPQ).
-Transform balanced(const float* residuals, size_t n, size_t dim, size_t m, size_t threads,
-                   Watch* watch) {
-    const Pca found = pca(residuals, n, dim, dim, threads, watch);
-    const std::vector<size_t> chosen = balanced_components(found.values, even_subspaces(dim, m));
-    std::vector<float> matrix;
-    for (const size_t component : chosen) {
-        for (size_t j = 0; j < dim; ++j) {
-            matrix.push_back(float(found.matrix[component * dim + j]));
-        }
-    }
-    return Transform::linear(dim, dim, matrix);
-}
-
-// A transform and codebooks, as Transform and Quantiser write them.
-CompactParts read_pq_parts(Cursor& fields) {
-    CompactParts parts{Transform::read(fields), read_pq(fields)};
-    if (parts.transform.out_dim() != parts.quantiser->dim()) {
-        fields.refuse("expected codebooks for " + std::to_string(parts.transform.out_dim()) +
-                      " dimensions, got some for " + std::to_string(parts.quantiser->dim()));
-    }
-    return parts;
-}
-
-CompactParts given_parts(const std::string& given) {
-    Cursor fields(std::as_bytes(std::span(given)), "codebooks");
-    CompactParts parts = read_pq_parts(fields);
-    fields.expect_end();
-    return parts;
-}
-
-CompactParts parts_of(const CodecSettings& settings, std::vector<float>& residuals, size_t n,
-                      size_t dim, size_t threads, Watch* watch) {
-    if (settings.name == "rabitq") {
-        return {Transform::rotation(dim, settings.seed), make_direction_grid(dim, settings.bits)};
-    }
-    if (settings.given != nullptr) return given_parts(*settings.given);
-    if (settings.name == "pq") {
-        Transform transform = Transform::identity(dim);
-        std::vector<float> rows = residuals;
-        if (settings.rotated) {
-            transform = balanced(residuals.data(), n, dim, settings.m, threads, watch);
-            parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, threads, watch, [&](size_t task) {
-                const size_t first = task * kRowsAtOnce, end = std::min(n, first + kRowsAtOnce);
-                transform.apply(residuals.data() + first * dim, end - first,
-                                rows.data() + first * dim);
-                if (watch != nullptr) watch->advance(0);
-            });
-        }
-        const PqSettings asked = {.m = settings.m,
-                                  .nbits = settings.bits,
-                                  .iterations = kPqIterations,
-                                  .seed = settings.seed};
-        return {transform, make_pq(train_pq(rows.data(), n, dim, asked, threads, watch))};
-    }
-    // SQ: for each dimension the middle and step that leave the least squared error, from those
-    // that a normal distribution would want on.
-    const uint32_t levels = uint32_t(1) << settings.bits;
-    std::vector<float> middles(dim), steps(dim);
-    n = std::min(n, kRangeRows);
-    for (size_t j = 0; j < dim; ++j) {
-        double sum = 0, squares = 0;
-        for (size_t i = 0; i < n; ++i) sum += double(residuals[i * dim + j]);
-        const double mean = sum / double(n);
-        for (size_t i = 0; i < n; ++i) {
-            const double off = double(residuals[i * dim + j]) - mean;
-            squares += off * off;
-        }
-        const double deviation = std::sqrt(squares / double(n));
-        double middle = mean, step = normal_step(settings.bits) * deviation;
-        for (int round = 0; step > 0 && round < kRangeRounds; ++round) {
-            // Least squares of x ~ middle + step * u over the rounded u.
-            double su = 0, suu = 0, sx = 0, sxu = 0;
-            const double half = double(levels - 1) / 2;
-            for (size_t i = 0; i < n; ++i) {
-                const double x = double(residuals[i * dim + j]);
-                const double level =
-                    std::round(std::clamp((x - middle) / step + half, 0.0, double(levels - 1)));
-                const double u = level - half;
-                su += u;
-                suu += u * u;
-                sx += x;
-                sxu += x * u;
-            }
-            const double d = double(n) * suu - su * su;
-            if (!(d > 0)) break;
-            const double next = (double(n) * sxu - su * sx) / d;
-            if (!(next > 0)) break;
-            step = next;
-            middle = (sx - step * su) / double(n);
-        }
-        middles[j] = float(middle);
-        // A dimension that never changes gets a step that counts for nothing.
-        steps[j] = std::max(float(step), 1e-30f);
-    }
-    return {Transform::identity(dim),
-            make_range_grid(std::move(middles), std::move(steps), settings.bits)};
-}
-
 // ------------------------------------------------------------------------------------- scoring
 
+// What is quantised and what becomes of it.
+struct Rules {
+    bool unit_rows;  // directions, and queries only for cosine
+    bool centred;    // less the mean
+    bool unbiased;  // products with rows, over random rotations; else code and row are equally long
+
+    Rules(const CodecSettings& settings, Metric metric) {
+        const bool rabitq = settings.name == "rabitq";
+        unit_rows = metric == Metric::kCosine || (metric == Metric::kIp && !rabitq);
+        centred = settings.name != "sign" && settings.given == nullptr &&
+                  (metric != Metric::kIp || rabitq);
+        unbiased = metric == Metric::kL2 && rabitq;
+    }
+};
+
 struct Trained {
-    std::vector<float> mean;
+    explicit Trained(Rules rules_) : rules(rules_) {}
+
+    Rules rules;
+    std::vector<float> mean;  // c: zeros unless rows are centred
     CompactParts parts{Transform::identity(1), nullptr};
     CodeFactors factors;
-    float shrink;  // the mean squared cosine of rows with their codes
-    float error;   // how far s y is from r, as a share of |r|, times the largest |r|
+    std::vector<float> turned_mean;  // by the transform
+    // What takes off the bias of scales that make lengths right, over the sample: 1 for l2, where
+    // norms would no longer match.
+    float unbias = 1;
+    // The standard deviation of <r, z> less its estimate, for a z of length 1: of the longest rows.
+    float error = 0;
 
     size_t payload_at() const { return size_t(factors.scale_bytes) + factors.norm_bytes; }
     size_t code_bytes() const { return payload_at() + parts.quantiser->payload_bytes(); }
@@ -207,11 +124,24 @@ struct Trained {
     }
 };
 
-// Queries or rows: checked, scaled for cosine, less the mean, transformed. squared: of the rows
-// before the transform.
-void transform_rows(const Trained& trained, Metric metric, const float* rows, size_t n, size_t dim,
+void turn_mean(Trained& trained) {
+    trained.turned_mean.resize(trained.parts.quantiser->dim());
+    trained.parts.transform.apply(trained.mean.data(), 1, trained.turned_mean.data());
+}
+
+// A row, or its direction, before it is quantised; a query with no need of lengths.
+struct Row {
+    double squared;  // |x - c|^2
+    double whole;    // |x|^2
+    double length;   // that the row had
+    double with_mean;
+};
+
+// Queries or rows: checked, made of length 1 if asked, less the mean if asked, transformed.
+void transform_rows(const Trained& trained, const float* rows, size_t n, bool to_unit,
                     bool minus_mean, const char* argument, size_t first_row, float* out,
-                    double* squared, double* with_mean) {
+                    Row* about) {
+    const size_t dim = trained.mean.size();
     std::vector<float> copy(std::min(n, kRowsAtOnce) * dim);
     for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
         const size_t m = std::min(kRowsAtOnce, n - begin);
@@ -219,41 +149,67 @@ void transform_rows(const Trained& trained, Metric metric, const float* rows, si
         copy_checked(rows + begin * dim, m, dim, copy.data(), norms, argument, first_row + begin);
         for (size_t i = 0; i < m; ++i) {
             float* const row = copy.data() + i * dim;
-            if (metric == Metric::kCosine) {
+            Row& to = about[begin + i];
+            to = {0, 0, std::sqrt(norms[i]), 0};
+            if (to_unit) {
                 const float scale = float(inverse_norm(norms[i], argument, first_row + begin + i));
                 for (size_t j = 0; j < dim; ++j) row[j] *= scale;
             }
-            double dot = 0, squares = 0;
             for (size_t j = 0; j < dim; ++j) {
-                dot += double(row[j]) * double(trained.mean[j]);
+                to.with_mean += double(row[j]) * double(trained.mean[j]);
+                to.whole += double(row[j]) * double(row[j]);
                 if (minus_mean) row[j] -= trained.mean[j];
-                squares += double(row[j]) * double(row[j]);
+                to.squared += double(row[j]) * double(row[j]);
             }
-            squared[begin + i] = squares;
-            if (with_mean != nullptr) with_mean[begin + i] = dot;
         }
         trained.parts.transform.apply(copy.data(), m, out + begin * trained.parts.quantiser->dim());
     }
 }
 
+// Of an inner product, where directions are coded.
+double length_in_scale(const Trained& trained, Metric metric, const Row& row) {
+    return metric == Metric::kIp && trained.rules.unit_rows ? row.length : 1;
+}
+
+// What a code's values are to be multiplied by. r: the transformed row, y: what its code stands
+// for.
+double scale_of(const Trained& trained, Metric metric, const Row& row, const float* r,
+                const float* y) {
+    double with_row = 0, with_self = 0, with_mean = 0;
+    for (size_t j = 0; j < trained.turned_mean.size(); ++j) {
+        with_row += double(y[j]) * double(r[j]);
+        with_self += double(y[j]) * double(y[j]);
+        with_mean += double(y[j]) * double(trained.turned_mean[j]);
+    }
+    if (row.squared == 0 || with_self == 0) return 0;
+    if (trained.rules.unbiased) {
+        // A code that points away from its row (one from another sort of rows) gets the largest.
+        return with_row > 0 ? row.squared / with_row : double(kInfinity);
+    }
+    if (metric == Metric::kL2) return std::sqrt(row.squared / with_self);
+    // |c + s y| = |x|
+    double mean_squared = 0;
+    for (const float number : trained.mean) mean_squared += double(number) * double(number);
+    const double length = std::sqrt(with_self), t = with_mean / length;
+    const double root = std::sqrt(std::max(0.0, t * t + row.whole - mean_squared));
+    const double scale = std::max(0.0, root - t) / length;
+    return double(trained.unbias) * scale * length_in_scale(trained, metric, row);
+}
+
 class CompactScorer final : public Scorer {
   public:
-    CompactScorer(std::shared_ptr<const Trained> trained, Metric metric, size_t dim, bool random,
+    CompactScorer(std::shared_ptr<const Trained> trained, Metric metric, bool random,
                   const float* queries, size_t n, const char* argument, size_t first_row)
         : trained_(std::move(trained)), metric_(metric), n_(n), terms_(n), errors_(n) {
         std::vector<float> z(n * trained_->parts.quantiser->dim());
-        std::vector<double> squared(n), with_mean(n);
-        const bool l2 = metric == Metric::kL2;
-        transform_rows(*trained_, metric, queries, n, dim, l2, argument, first_row, z.data(),
-                       squared.data(), with_mean.data());
+        std::vector<Row> about(n);
+        const bool l2 = metric == Metric::kL2, cosine = metric == Metric::kCosine;
+        transform_rows(*trained_, queries, n, cosine, l2, argument, first_row, z.data(),
+                       about.data());
         for (size_t q = 0; q < n; ++q) {
-            terms_[q] = l2                          ? squared[q]
-                        : metric == Metric::kCosine ? 1 - with_mean[q]
-                                                    : -with_mean[q];
-            // <r - s y, z>, where r - s y points anywhere across r.
-            const double length = (l2 ? 2 : 1) * std::sqrt(squared[q]);
-            const double across = std::sqrt(std::max(1.0, double(dim) - 1));
-            errors_[q] = {length > 0 ? length * double(trained_->error) / across : 0, random};
+            terms_[q] = l2 ? about[q].squared : (cosine ? 1 : 0) - about[q].with_mean;
+            const double length = (l2 ? 2 : 1) * std::sqrt(about[q].squared);
+            errors_[q] = {length > 0 ? length * double(trained_->error) : 0, random};
         }
         // |q - x|^2 = |q - c|^2 + |r|^2 - 2 <r, q - c>
         if (l2) {
@@ -391,7 +347,42 @@ class CompactScorer final : public Scorer {
     std::unique_ptr<QuantisedQueries> queries_;
 };
 
+// How far estimates are off, from what codes make of <r, r> as a share of it, and |s y|^2 as one.
+void learn_spread(Trained& trained, Metric metric, const std::vector<double>& kept,
+                  const std::vector<double>& self, const std::vector<Row>& about) {
+    double sum = 0, n = 0, longest = 0, squares = 0;
+    for (size_t i = 0; i < kept.size(); ++i) {
+        if (!(self[i] > 0)) continue;
+        sum += kept[i];
+        ++n;
+        longest = std::max(
+            longest, std::sqrt(about[i].squared) * length_in_scale(trained, metric, about[i]));
+    }
+    if (n == 0 || !(sum > 0)) {
+        trained.error = kInfinity;
+        return;
+    }
+    if (metric != Metric::kL2) {
+        trained.unbias = std::clamp(float(n / sum), kLeastUnbias, kMostUnbias);
+    }
+    const double unbias = double(trained.unbias);
+    for (size_t i = 0; i < kept.size(); ++i) {
+        squares += std::max(0.0, 1 - 2 * unbias * kept[i] + unbias * unbias * self[i]);
+    }
+    const double across = std::sqrt(std::max<double>(1, double(trained.mean.size()) - 1));
+    // Bias, where there is some, is at most this share of the product: a third, since errors count
+    // three times over.
+    const double bias = std::max(0.0, 1 - unbias * sum / n) / 3;
+    trained.error = float(longest * (std::sqrt(squares / n) / across + bias));
+}
+
 // --------------------------------------------------------------------------------------- codec
+
+// About how many bits a dimension has.
+double bits_per_number(const CodecSettings& settings, size_t dim) {
+    if (settings.name == "pcasq") return double(settings.bits) / double(dim);
+    return settings.name == "rabitq" || settings.name == "sq" ? settings.bits : 1;
+}
 
 class Compact final : public Codec {
   public:
@@ -422,18 +413,20 @@ class Compact final : public Codec {
                 size_t first_row) const override {
         const size_t bytes = code_bytes(), z_dim = trained_->parts.quantiser->dim();
         const CodeFactors& f = trained_->factors;
-        std::vector<float> z(std::min(n, kRowsAtOnce) * z_dim);
-        double squared[kRowsAtOnce];
+        std::vector<float> z(std::min(n, kRowsAtOnce) * z_dim), y(z_dim);
+        Row about[kRowsAtOnce];
         for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
             const size_t m = std::min(kRowsAtOnce, n - begin);
-            transform_rows(*trained_, metric_, reinterpret_cast<const float*>(rows) + begin * dim_,
-                           m, dim_, true, argument, first_row + begin, z.data(), squared, nullptr);
+            transform_rows(*trained_, reinterpret_cast<const float*>(rows) + begin * dim_, m,
+                           trained_->rules.unit_rows, true, argument, first_row + begin, z.data(),
+                           about);
             for (size_t i = 0; i < m; ++i) {
                 auto* code = reinterpret_cast<uint8_t*>(codes + (begin + i) * bytes);
-                const auto products = trained_->parts.quantiser->encode(
-                    z.data() + i * z_dim, code + trained_->payload_at());
-                code = put(code, f.scale, f.scale_bytes, scale(squared[i], products));
-                put(code, f.norm, f.norm_bytes, squared[i]);
+                const float* const r = z.data() + i * z_dim;
+                trained_->parts.quantiser->encode(r, code + trained_->payload_at(), y.data());
+                code = put(code, f.scale, f.scale_bytes,
+                           scale_of(*trained_, metric_, about[i], r, y.data()));
+                put(code, f.norm, f.norm_bytes, about[i].squared);
             }
         }
     }
@@ -445,14 +438,19 @@ class Compact final : public Codec {
             auto* const row = reinterpret_cast<float*>(rows) + i * dim_;
             trained_->parts.quantiser->decode(code + trained_->payload_at(), y.data());
             trained_->parts.transform.undo(y.data(), 1, row);
-            const float scale = trained_->scale(code) * trained_->shrink;
+            float scale = trained_->scale(code) / trained_->unbias;
+            if (trained_->rules.unbiased) {  // too long on purpose; the length itself is there
+                double squared = 0;
+                for (const float number : y) squared += double(number) * double(number);
+                scale = float(std::sqrt(double(trained_->norm(code)) / squared));
+            }
             for (size_t j = 0; j < dim_; ++j) row[j] = trained_->mean[j] + scale * row[j];
         }
     }
 
     std::unique_ptr<Scorer> prepare(const std::byte* queries, size_t n, const char* argument,
                                     size_t first_row) const override {
-        return std::make_unique<CompactScorer>(trained_, metric_, dim_, settings_.name == "rabitq",
+        return std::make_unique<CompactScorer>(trained_, metric_, settings_.name == "rabitq",
                                                reinterpret_cast<const float*>(queries), n, argument,
                                                first_row);
     }
@@ -474,14 +472,14 @@ class Compact final : public Codec {
         for (const uint32_t number : {f.scale.base, f.scale.step, f.norm.base, f.norm.step}) {
             fields.put(number);
         }
-        fields.put(trained_->shrink);
+        fields.put(trained_->unbias);
         fields.put(trained_->error);
     }
 
     // The factors' bytes of these settings.
-    static CodeFactors factors_for(const CodecSettings& settings, Metric metric) {
+    static CodeFactors factors_for(const CodecSettings& settings, size_t dim, Metric metric) {
         // Rows of length 1 have scales that are nearly alike; one byte is enough for coarse codes.
-        const bool coarse = metric == Metric::kCosine || settings.name == "pq" || settings.bits < 4;
+        const bool coarse = metric == Metric::kCosine || bits_per_number(settings, dim) < 4;
         return {{}, {}, uint8_t(coarse ? 1 : 2), uint8_t(metric == Metric::kL2 ? 2 : 0)};
     }
 
@@ -490,13 +488,6 @@ class Compact final : public Codec {
         uint32_t number = n_bytes == 0 ? 0 : code_of(small, n_bytes, value);
         for (size_t i = 0; i < n_bytes; ++i, number >>= 8) *code++ = uint8_t(number);
         return code;
-    }
-
-    // |r|^2 / <r, y>; a code that points away from its row (one from another sort of rows) gets the
-    // largest there is.
-    static double scale(double squared, const Quantiser::Products& products) {
-        if (squared == 0) return 0;
-        return products.with_row > 0 ? squared / products.with_row : double(kInfinity);
     }
 
     const CodecSettings settings_;
@@ -509,64 +500,70 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
         throw InvalidArgument("sample: expected at least " + std::to_string(kTrainSize) +
                               " rows for codec '" + settings_.name + "', got " + std::to_string(n));
     }
-    auto made = std::make_shared<Trained>();
+    const Rules rules(settings_, metric_);
+    auto made = std::make_shared<Trained>(rules);
     std::vector<float> rows(sample, sample + n * dim_);
+    std::vector<Row> about(n);
     std::vector<double> sums(dim_);
     for (size_t i = 0; i < n; ++i) {
         float* const row = rows.data() + i * dim_;
-        if (metric_ == Metric::kCosine) {
-            double squares = 0;
-            for (size_t j = 0; j < dim_; ++j) squares += double(row[j]) * double(row[j]);
+        double squares = 0;
+        for (size_t j = 0; j < dim_; ++j) squares += double(row[j]) * double(row[j]);
+        about[i].length = std::sqrt(squares);
+        if (rules.unit_rows) {
             const float to_one = float(inverse_norm(squares, "sample", i));
             for (size_t j = 0; j < dim_; ++j) row[j] *= to_one;
         }
-        for (size_t j = 0; j < dim_; ++j) sums[j] += double(row[j]);
+        for (size_t j = 0; j < dim_; ++j) {
+            about[i].whole += double(row[j]) * double(row[j]);
+            sums[j] += double(row[j]);
+        }
         if (watch != nullptr && i % 1024 == 0) watch->advance(0);
     }
     made->mean.resize(dim_);
-    // Codebooks that were learned elsewhere are for rows as they are.
-    for (size_t j = 0; settings_.given == nullptr && j < dim_; ++j) {
-        made->mean[j] = float(sums[j] / double(n));
-    }
+    for (size_t j = 0; rules.centred && j < dim_; ++j) made->mean[j] = float(sums[j] / double(n));
     for (size_t i = 0; i < n; ++i) {
-        for (size_t j = 0; j < dim_; ++j) rows[i * dim_ + j] -= made->mean[j];
+        for (size_t j = 0; j < dim_; ++j) {
+            float& number = rows[i * dim_ + j];
+            number -= made->mean[j];
+            about[i].squared += double(number) * double(number);
+        }
     }
-    made->parts = parts_of(settings_, rows, n, dim_, threads, watch);
-    made->factors = factors_for(settings_, metric_);
+    made->factors = factors_for(settings_, dim_, metric_);
+    made->parts = learn(settings_, made->payload_at(), rows, n, dim_, threads, watch);
+    turn_mean(*made);
 
     const size_t n_encoded = std::min(n, kFactorSample), z_dim = made->parts.quantiser->dim();
-    std::vector<double> scales(n_encoded), norms(n_encoded), cosines(n_encoded), off(n_encoded);
-    constexpr size_t kAtOnce = 64;
-    parallel_for((n_encoded + kAtOnce - 1) / kAtOnce, threads, watch, [&](size_t task) {
-        std::vector<float> z(z_dim);
+    // Lengths of rows, what their codes make of <r, r>, and what of it is off.
+    std::vector<double> scales(n_encoded), norms(n_encoded), kept(n_encoded), off(n_encoded);
+    parallel_for((n_encoded + kRowsAtOnce - 1) / kRowsAtOnce, threads, watch, [&](size_t task) {
+        std::vector<float> z(z_dim), y(z_dim);
         std::vector<uint8_t> payload(made->parts.quantiser->payload_bytes());
-        for (size_t i = task * kAtOnce; i < std::min(n_encoded, (task + 1) * kAtOnce); ++i) {
-            const float* const row = rows.data() + i * dim_;
-            for (size_t j = 0; j < dim_; ++j) norms[i] += double(row[j]) * double(row[j]);
-            made->parts.transform.apply(row, 1, z.data());
-            const auto p = made->parts.quantiser->encode(z.data(), payload.data());
-            if (!(norms[i] > 0 && p.with_row > 0)) continue;
-            scales[i] = norms[i] / p.with_row;
-            cosines[i] = p.with_row * p.with_row / (norms[i] * p.with_self);
-            const double s = scales[i];
-            off[i] = (norms[i] - 2 * s * p.with_row + s * s * p.with_self) / norms[i];
+        const size_t end = std::min(n_encoded, (task + 1) * kRowsAtOnce);
+        for (size_t i = task * kRowsAtOnce; i < end; ++i) {
+            made->parts.transform.apply(rows.data() + i * dim_, 1, z.data());
+            made->parts.quantiser->encode(z.data(), payload.data(), y.data());
+            norms[i] = about[i].squared;
+            scales[i] = scale_of(*made, metric_, about[i], z.data(), y.data());
+            if (!(scales[i] > 0 && scales[i] < double(kInfinity))) continue;
+            const double s = scales[i] / length_in_scale(*made, metric_, about[i]);
+            double with_row = 0, with_self = 0;
+            for (size_t j = 0; j < z_dim; ++j) {
+                with_row += double(y[j]) * double(z[j]);
+                with_self += double(y[j]) * double(y[j]);
+            }
+            kept[i] = s * with_row / norms[i];
+            off[i] = s * s * with_self / norms[i];
         }
         if (watch != nullptr) watch->advance(0);
     });
+    std::erase(scales, double(kInfinity));
     made->factors.scale = fit_small(scales, made->factors.scale_bytes);
     if (made->factors.norm_bytes != 0) {
         made->factors.norm = fit_small(norms, made->factors.norm_bytes);
     }
-    double sum = 0, sum_off = 0;
-    size_t n_real = 0;
-    for (size_t i = 0; i < n_encoded; ++i) {
-        sum += cosines[i];
-        sum_off += std::max(0.0, off[i]);
-        n_real += cosines[i] > 0;
-    }
-    made->shrink = n_real == 0 ? 1.0f : float(sum / double(n_real));
-    const double longest = std::sqrt(*std::max_element(norms.begin(), norms.end()));
-    made->error = n_real == 0 ? kInfinity : float(std::sqrt(sum_off / double(n_real)) * longest);
+    learn_spread(*made, metric_, kept, off, about);
+    for (double& scale : scales) scale *= double(made->unbias);
     return std::make_shared<Compact>(settings_, dim_, metric_, std::move(made));
 }
 
@@ -583,16 +580,33 @@ std::pair<CompactParts, std::shared_ptr<const std::string>> read_given(Cursor& f
 
 std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t dim,
                                           Metric metric) {
-    const bool any = settings.name == "rabitq";
+    const std::string& name = settings.name;
     const uint32_t bits = settings.bits;
-    if (settings.name == "pq" && (settings.m < 1 || settings.m > dim)) {
-        throw InvalidArgument("codec: expected pq with m from 1 to " + std::to_string(dim) +
-                              " for as many dimensions, got m = " + std::to_string(settings.m));
+    const auto refuse = [&](const char* what, size_t least, size_t most, size_t got) {
+        throw InvalidArgument(std::string(what) + ": expected " + std::to_string(least) + " to " +
+                              std::to_string(most) + " for codec '" + name + "', metric '" +
+                              metric_name(metric) + "' and " + std::to_string(dim) +
+                              " dimensions, got " + std::to_string(got));
+    };
+    if (name == "pq" && (settings.m < 1 || settings.m > dim)) refuse("m", 1, dim, settings.m);
+    if (name == "rabitq" && (bits < 1 || bits > kMostGridBits)) {
+        refuse("bits", 1, kMostGridBits, bits);
     }
-    if (settings.rotated && dim > kMostRotated) {
-        throw InvalidArgument("codec: expected rotation None beyond " +
-                              std::to_string(kMostRotated) + " dimensions, got 'opq' for " +
+    if ((name == "pq" || name == "sq") && bits != 4 && bits != 8) {
+        throw InvalidArgument("bits: expected 4 or 8 for codec '" + name + "', got " +
+                              std::to_string(bits));
+    }
+    const bool components = name == "pcasq" || name == "itq" || settings.rotated;
+    if (components && dim > kMostRotated) {
+        throw InvalidArgument("dim: expected at most " + std::to_string(kMostRotated) +
+                              " for principal components (codec '" + name + "'), got " +
                               std::to_string(dim));
+    }
+    if (name == "itq" && (bits < 1 || bits > dim)) refuse("nbits", 1, dim, bits);
+    if (name == "pcasq") {
+        const CodeFactors factors = Compact::factors_for(settings, dim, metric);
+        const size_t own = size_t(factors.scale_bytes) + factors.norm_bytes, got = bits / 8;
+        if (got <= own || got > own + dim) refuse("n_bytes", own + 1, own + dim, got);
     }
     if (settings.given != nullptr) {
         const CompactParts parts = given_parts(*settings.given);
@@ -606,15 +620,11 @@ std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t 
                                   std::to_string(parts.transform.in_dim()));
         }
     }
-    if (any ? bits < 1 || bits > kMostGridBits : bits != 4 && bits != 8) {
-        throw InvalidArgument("bits: expected " + std::string(any ? "1 to 8" : "4 or 8") +
-                              " for codec '" + settings.name + "', got " + std::to_string(bits));
-    }
     return std::make_shared<Compact>(settings, dim, metric, nullptr);
 }
 
-std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, Metric metric,
-                                          Cursor& fields) {
+std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim,
+                                          const std::string& metric_text, Cursor& fields) {
     CodecSettings settings = {.name = name};
     settings.bits = fields.read<uint32_t>();
     settings.m = fields.read<uint32_t>();
@@ -624,7 +634,8 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, M
     }
     settings.rotated = kind == 1;
     settings.seed = fields.read<uint64_t>();
-    const auto untrained = make_compact(settings, dim, metric);  // checks what was read so far
+    const auto untrained = make_codec(settings, dim, metric_text);  // checks it all
+    const Metric metric = untrained->metric();
     const auto trained = fields.read<uint8_t>();
     if (trained > 1) fields.refuse("expected 0 or 1, got " + std::to_string(trained));
     if (trained == 0 && kind == kGiven) {
@@ -632,7 +643,8 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, M
         return make_compact(settings, dim, metric);
     }
     if (trained == 0) return untrained;
-    auto made = std::make_shared<Trained>();
+    auto made = std::make_shared<Trained>(Rules(settings, metric));
+    made->rules.centred = made->rules.centred && kind != kGiven;
     for (size_t j = 0; j < dim; ++j) {
         made->mean.push_back(fields.read<float>());
         if (!std::isfinite(made->mean[j])) fields.refuse("expected finite numbers of a mean");
@@ -647,14 +659,16 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, M
     }
     if (made->parts.transform.in_dim() != dim ||
         made->parts.transform.out_dim() != made->parts.quantiser->dim()) {
-        fields.refuse("expected a transform and a grid of " + std::to_string(dim) + " dimensions");
+        fields.refuse("expected a transform and a quantiser of " + std::to_string(dim) +
+                      " dimensions");
     }
-    made->factors = Compact::factors_for(settings, metric);
+    turn_mean(*made);
+    made->factors = Compact::factors_for(settings, dim, metric);
     made->factors.scale = read_small(fields, made->factors.scale_bytes);
     made->factors.norm = read_small(fields, made->factors.norm_bytes);
-    made->shrink = fields.read<float>();
-    if (!(made->shrink > 0 && made->shrink <= 1)) {
-        fields.refuse("expected a share from 0 to 1, got " + std::to_string(made->shrink));
+    made->unbias = fields.read<float>();
+    if (!(made->unbias >= kLeastUnbias && made->unbias <= kMostUnbias)) {
+        fields.refuse("expected a correction of bias, got " + std::to_string(made->unbias));
     }
     made->error = fields.read<float>();
     if (!(made->error >= 0)) {

@@ -1,10 +1,12 @@
 // Compact codecs: a row becomes a few bytes and is scored without being decoded.
 //
 // With c the sample's mean and T a transform, r = T(x - c) is quantised to y, and products with a
-// row are estimated as <r, z> ~ s <y, z> with s = |x - c|^2 / <r, y>: exact for z = r, and unbiased
-// over random rotations ("RaBitQ", Gao and Long, SIGMOD 2024, section 3). Of s one byte is kept, or
-// two; l2 also keeps |x - c|^2 in two. What a quantiser is, and how <y, z> is found, is its own
-// affair.
+// row are estimated as <r, z> ~ s <y, z>. s makes the decoded row c + s y as long as the row is
+// (around c for l2, around the origin for cosine; of an inner product the direction is quantised
+// and s holds the length), so that distances are those to the decoded row. For RaBitQ and l2 it is
+// |x - c|^2 / <r, y> instead: exact for z = r, and unbiased over random rotations ("RaBitQ", Gao
+// and Long, SIGMOD 2024, section 3). Of s one byte is kept, or two; l2 also keeps |x - c|^2 in two.
+// What a quantiser is, and how <y, z> is found, is its own affair.
 #pragma once
 
 #include <cstdint>
@@ -37,11 +39,8 @@ class Quantiser {
     virtual ~Quantiser() = default;
     virtual size_t dim() const = 0;  // of r and z
     virtual size_t payload_bytes() const = 0;
-    // Writes the payload of r, gives <r, y> and |y|^2.
-    struct Products {
-        double with_row, with_self;
-    };
-    virtual Products encode(const float* r, uint8_t* payload) const = 0;
+    // Writes the payload of r, and y.
+    virtual void encode(const float* r, uint8_t* payload, float* y) const = 0;
     virtual void decode(const uint8_t* payload, float* y) const = 0;
     virtual std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const = 0;
     virtual void write(Fields& fields) const = 0;
@@ -53,9 +52,9 @@ struct CompactParts {
     std::unique_ptr<const Quantiser> quantiser;
 };
 
-// RaBitQ, SQ or PQ, untrained, and as write() wrote it.
+// RaBitQ, SQ, PQ, PCASQ, ITQ or Sign with a metric of floats: untrained, and as write() wrote it.
 std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t dim, Metric metric);
-std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim, Metric metric,
-                                          Cursor& fields);
+std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim,
+                                          const std::string& metric, Cursor& fields);
 
 }  // namespace nearbit

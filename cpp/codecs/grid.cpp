@@ -20,19 +20,31 @@ constexpr double kOpenDeviations = 3;
 
 constexpr int kLargestInt = 4095;  // of a query's numbers: 13 bits with the sign
 
+struct Levels {
+    std::vector<uint32_t> dims;
+    std::vector<uint8_t> bits;  // of each dimension
+
+    explicit Levels(std::vector<uint32_t> level_dims) : dims(std::move(level_dims)), bits(dims[0]) {
+        for (const uint32_t n : dims) {
+            for (uint32_t j = 0; j < n; ++j) ++bits[j];
+        }
+    }
+    uint32_t count() const { return uint32_t(dims.size()); }
+};
+
 class GridQueries final : public QuantisedQueries {
   public:
-    GridQueries(size_t dim, uint32_t bits, const float* steps, const float* middles, const float* z,
+    GridQueries(const Levels& levels, const float* steps, const float* middles, const float* z,
                 size_t n)
-        : kernels_(kernels().codes), dim_(dim), level_dims_(bits, uint32_t(dim)), n_(n) {
-        n_bytes_ = (dim + 7) / 8;
+        : kernels_(kernels().codes), levels_(levels), dim_(levels.dims[0]), n_(n) {
+        n_bytes_ = (dim_ + 7) / 8;
         padded_ = 8 * n_bytes_;
         ints_ = Memory(n * padded_ * sizeof(int16_t));
         tables_ = Memory(n * n_bytes_ * 32);
         states_.resize(n);
         gains_.resize(n);
         offsets_.resize(n);
-        for (size_t q = 0; q < n; ++q) prepare(q, z + q * dim, steps, middles);
+        for (size_t q = 0; q < n; ++q) prepare(q, z + q * dim_, steps, middles);
     }
 
     // What counts, exactly: whole sums. A value is cut off where the first plane and the spread of
@@ -43,7 +55,7 @@ class GridQueries final : public QuantisedQueries {
         constexpr size_t kAtOnce = 64;
         int64_t first[kAtOnce], all[kAtOnce];
         const State& s = states_[q];
-        GridQuery query = {ints(q), level_dims_.data(), uint32_t(level_dims_.size())};
+        const GridQuery query = {ints(q), levels_.dims.data(), levels_.count()};
         for (size_t begin = 0; begin < n; begin += kAtOnce) {
             const size_t m = std::min(kAtOnce, n - begin);
             const uint8_t* const at = payloads + begin * stride;
@@ -86,25 +98,26 @@ class GridQueries final : public QuantisedQueries {
     }
 
     void prepare(size_t q, const float* z, const float* steps, const float* middles) {
-        const uint32_t bits = uint32_t(level_dims_.size());
-        const double half = double(uint32_t(1) << bits) / 2;  // of the levels
         int16_t* const out = const_cast<int16_t*>(ints(q));
-        double most = 0, offset = 0, first_offset = 0, squares = 0;
+        double most = 0, offset = 0, first_offset = 0, open = 0;
+        // A bit of the last level counts 1, so a dimension without one counts in larger steps.
+        std::vector<double> products(dim_);
         for (size_t j = 0; j < dim_; ++j) {
             const double product = double(z[j]) * (steps != nullptr ? double(steps[j]) : 1.0);
             const double middle = middles != nullptr ? double(z[j]) * double(middles[j]) : 0.0;
-            most = std::max(most, std::abs(product));
+            const double half = double(uint32_t(1) << levels_.bits[j]) / 2;  // of its numbers
+            products[j] = std::ldexp(product, int(levels_.bits[j]) - int(levels_.count()));
+            most = std::max(most, std::abs(products[j]));
             offset += middle - product * (half - 0.5);
             first_offset += middle - product * half / 2;
-            squares += product * product;
+            open += product * product * (half * half - 1) / 12;
         }
         const double gain = most / kLargestInt;
         for (size_t j = 0; most > 0 && j < dim_; ++j) {
-            const double product = double(z[j]) * (steps != nullptr ? double(steps[j]) : 1.0);
-            out[j] = int16_t(std::lround(product / gain));
+            out[j] = int16_t(std::lround(products[j] / gain));
         }
-        const double open = bits == 1 ? 0 : std::sqrt(squares * (half * half - 1) / 12);
-        states_[q] = {gain, offset, gain * half, first_offset + kOpenDeviations * open};
+        states_[q] = {gain, offset, std::ldexp(gain, int(levels_.count()) - 1),
+                      first_offset + kOpenDeviations * std::sqrt(open)};
         prepare_tables(q);
     }
 
@@ -142,9 +155,8 @@ class GridQueries final : public QuantisedQueries {
     }
 
     const CodesKernels& kernels_;
-    const size_t dim_;
-    const std::vector<uint32_t> level_dims_;
-    const size_t n_;
+    const Levels& levels_;
+    const size_t dim_, n_;
     size_t n_bytes_, padded_;
     Memory ints_, tables_;
     std::vector<State> states_;
@@ -153,112 +165,113 @@ class GridQueries final : public QuantisedQueries {
 
 class Grid final : public Quantiser {
   public:
-    // steps empty: a code is a direction, and each row finds its own step.
-    Grid(size_t dim, uint32_t bits, std::vector<float> middles, std::vector<float> steps)
-        : dim_(dim), bits_(bits), middles_(std::move(middles)), steps_(std::move(steps)) {}
+    // middles empty: a code is a direction, and each row finds its own multiple of the steps.
+    Grid(std::vector<uint32_t> level_dims, std::vector<float> middles, std::vector<float> steps)
+        : levels_(std::move(level_dims)), middles_(std::move(middles)), steps_(std::move(steps)) {
+        for (const uint32_t n : levels_.dims) payload_bytes_ += (n + 7) / 8;
+    }
 
-    size_t dim() const override { return dim_; }
-    size_t payload_bytes() const override { return plane_bytes() * bits_; }
+    size_t dim() const override { return levels_.dims[0]; }
+    size_t payload_bytes() const override { return payload_bytes_; }
 
-    Products encode(const float* r, uint8_t* payload) const override {
-        std::vector<int32_t> levels(dim_);
-        if (steps_.empty()) {
-            round_direction(r, levels.data());
+    void encode(const float* r, uint8_t* payload, float* y) const override {
+        std::vector<uint8_t> numbers(dim());
+        if (middles_.empty()) {
+            round_direction(r, numbers.data());
         } else {
-            const int32_t top = (1 << bits_) - 1;
-            for (size_t j = 0; j < dim_; ++j) {
-                const float at = (r[j] - middles_[j]) / steps_[j] + float(top) / 2;
-                levels[j] = int32_t(std::lround(std::clamp(at, 0.0f, float(top))));
+            for (size_t j = 0; j < dim(); ++j) {
+                const float top = float((1 << levels_.bits[j]) - 1);
+                const float at = (r[j] - middles_[j]) / steps_[j] + top / 2;
+                numbers[j] = uint8_t(std::lround(std::clamp(at, 0.0f, top)));
             }
         }
         std::memset(payload, 0, payload_bytes());
-        Products products{0, 0};
-        for (size_t j = 0; j < dim_; ++j) {
-            const double y = value(j, uint32_t(levels[j]));
-            products.with_row += y * double(r[j]);
-            products.with_self += y * y;
-        }
-        for (uint32_t l = 0; l < bits_; ++l) {
-            uint8_t* const plane = payload + l * plane_bytes();
-            const uint32_t shift = bits_ - 1 - l;
-            for (size_t j = 0; j < dim_; ++j) {
-                plane[j / 8] |= uint8_t((uint32_t(levels[j]) >> shift & 1) << (j % 8));
+        uint32_t level = 0;
+        for (const uint32_t n : levels_.dims) {
+            ++level;
+            for (size_t j = 0; j < n; ++j) {
+                payload[j / 8] |= uint8_t((numbers[j] >> (levels_.bits[j] - level) & 1) << (j % 8));
             }
+            payload += (n + 7) / 8;
         }
-        return products;
+        for (size_t j = 0; j < dim(); ++j) y[j] = float(value(j, numbers[j]));
     }
 
     void decode(const uint8_t* payload, float* y) const override {
-        for (size_t j = 0; j < dim_; ++j) {
-            uint32_t level = 0;
-            for (uint32_t l = 0; l < bits_; ++l) {
-                level = 2 * level + (payload[l * plane_bytes() + j / 8] >> (j % 8) & 1);
+        std::vector<uint8_t> numbers(dim());
+        for (const uint32_t n : levels_.dims) {
+            for (size_t j = 0; j < n; ++j) {
+                numbers[j] = uint8_t(2 * numbers[j] + (payload[j / 8] >> (j % 8) & 1));
             }
-            y[j] = float(value(j, level));
+            payload += (n + 7) / 8;
         }
+        for (size_t j = 0; j < dim(); ++j) y[j] = float(value(j, numbers[j]));
     }
 
     std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const override {
-        return std::make_unique<GridQueries>(dim_, bits_, steps_.empty() ? nullptr : steps_.data(),
+        return std::make_unique<GridQueries>(levels_, steps_.empty() ? nullptr : steps_.data(),
                                              middles_.empty() ? nullptr : middles_.data(), z, n);
     }
 
     void write(Fields& fields) const override {
-        fields.put(uint32_t(dim_));
-        fields.put(bits_);
-        fields.put(uint8_t(steps_.empty()));
-        for (size_t j = 0; j < steps_.size(); ++j) {
-            fields.put(middles_[j]);
-            fields.put(steps_[j]);
-        }
+        fields.put(levels_.count());
+        for (const uint32_t n : levels_.dims) fields.put(n);
+        fields.put(uint8_t(!steps_.empty()));
+        fields.put(uint8_t(!middles_.empty()));
+        for (const float step : steps_) fields.put(step);
+        for (const float middle : middles_) fields.put(middle);
     }
 
   private:
-    size_t plane_bytes() const { return (dim_ + 7) / 8; }
-
-    double value(size_t j, uint32_t level) const {
-        const double y = double(level) - double((uint32_t(1) << bits_) - 1) / 2;
-        return steps_.empty() ? y : y * double(steps_[j]) + double(middles_[j]);
+    double value(size_t j, uint32_t number) const {
+        const double y = double(number) - double((uint32_t(1) << levels_.bits[j]) - 1) / 2;
+        return (steps_.empty() ? y : y * double(steps_[j])) +
+               (middles_.empty() ? 0 : double(middles_[j]));
     }
 
-    void round_direction(const float* r, int32_t* levels) const {
-        const int32_t half = 1 << (bits_ - 1);
-        if (bits_ == 1) {
-            for (size_t j = 0; j < dim_; ++j) levels[j] = r[j] > 0;
+    void round_direction(const float* r, uint8_t* numbers) const {
+        if (levels_.count() == 1) {
+            for (size_t j = 0; j < dim(); ++j) numbers[j] = r[j] > 0;
             return;
         }
+        // In steps, and how far a normal distribution of as many steps would spread.
+        std::vector<float> magnitudes(dim());
         double squares = 0;
-        for (size_t j = 0; j < dim_; ++j) squares += double(r[j]) * double(r[j]);
-        const double deviation = std::sqrt(squares / double(dim_));
-        std::vector<int32_t> tried(dim_);
+        for (size_t j = 0; j < dim(); ++j) {
+            magnitudes[j] = std::abs(r[j]) / (steps_.empty() ? 1.0f : steps_[j]);
+            const double spread = double(magnitudes[j]) * kNormalStep[levels_.bits[j]];
+            squares += spread * spread;
+        }
+        const double deviation = std::sqrt(squares / double(dim()));
+        std::vector<uint8_t> tried(dim());
         double best = -1;
         for (const float factor : kSteps) {
-            const double step = double(factor) * kNormalStep[bits_] * deviation;
-            const float inverse = step > 0 ? float(1 / step) : 0;
+            const float inverse = deviation > 0 ? float(1 / (double(factor) * deviation)) : 0;
             // In four sums each, which the compiler keeps side by side.
             float with_row[4] = {}, with_self[4] = {};
-            for (size_t j = 0; j < dim_; ++j) {
-                const float magnitude = std::abs(r[j]);
-                const int32_t k = int32_t(std::min(magnitude * inverse, float(half) - 0.5f));
-                tried[j] = k;
-                const float y = float(k) + 0.5f;
-                with_row[j % 4] += y * magnitude;
-                with_self[j % 4] += y * y;
+            for (size_t j = 0; j < dim(); ++j) {
+                const float most = float(1 << levels_.bits[j]) / 2 - 0.5f;
+                const int32_t k = int32_t(std::min(magnitudes[j] * inverse, most));
+                tried[j] = uint8_t(k);
+                const float y = float(k) + 0.5f, step = steps_.empty() ? 1.0f : steps_[j];
+                with_row[j % 4] += y * magnitudes[j] * step * step;
+                with_self[j % 4] += y * y * step * step;
             }
             const double row = double(with_row[0]) + with_row[1] + with_row[2] + with_row[3];
             const double self = double(with_self[0]) + with_self[1] + with_self[2] + with_self[3];
             const double cosine = row / std::sqrt(self);
             if (!(cosine > best)) continue;
             best = cosine;
-            for (size_t j = 0; j < dim_; ++j) {
-                levels[j] = r[j] > 0 ? half + tried[j] : half - 1 - tried[j];
+            for (size_t j = 0; j < dim(); ++j) {
+                const int32_t half = 1 << levels_.bits[j] >> 1;
+                numbers[j] = uint8_t(r[j] > 0 ? half + tried[j] : half - 1 - tried[j]);
             }
         }
     }
 
-    const size_t dim_;
-    const uint32_t bits_;
+    const Levels levels_;
     const std::vector<float> middles_, steps_;
+    size_t payload_bytes_ = 0;
 };
 
 }  // namespace
@@ -267,34 +280,46 @@ double normal_step(uint32_t bits) {
     return kNormalStep[bits];
 }
 
-std::unique_ptr<const Quantiser> make_direction_grid(size_t dim, uint32_t bits) {
-    return std::make_unique<Grid>(dim, bits, std::vector<float>(), std::vector<float>());
+std::unique_ptr<const Quantiser> make_direction_grid(std::vector<uint32_t> level_dims,
+                                                     std::vector<float> steps) {
+    return std::make_unique<Grid>(std::move(level_dims), std::vector<float>(), std::move(steps));
 }
 
-std::unique_ptr<const Quantiser> make_range_grid(std::vector<float> middles,
-                                                 std::vector<float> steps, uint32_t bits) {
-    const size_t dim = steps.size();
-    return std::make_unique<Grid>(dim, bits, std::move(middles), std::move(steps));
+std::unique_ptr<const Quantiser> make_range_grid(std::vector<uint32_t> level_dims,
+                                                 std::vector<float> middles,
+                                                 std::vector<float> steps) {
+    return std::make_unique<Grid>(std::move(level_dims), std::move(middles), std::move(steps));
 }
 
 std::unique_ptr<const Quantiser> read_grid(Cursor& fields) {
-    const auto dim = fields.read<uint32_t>();
-    const auto bits = fields.read<uint32_t>();
-    const auto direction = fields.read<uint8_t>();
-    if (dim < 1 || dim > kMaxDim || bits < 1 || bits > kMostGridBits || direction > 1) {
-        fields.refuse("expected a grid's dimensions, bits and kind, got " + std::to_string(dim) +
-                      ", " + std::to_string(bits) + " and " + std::to_string(direction));
+    const auto count = fields.read<uint32_t>();
+    if (count < 1 || count > kMostGridBits) {
+        fields.refuse("expected a grid of 1 to 8 levels, got " + std::to_string(count));
     }
-    if (direction == 1) return make_direction_grid(dim, bits);
-    std::vector<float> middles, steps;
-    for (size_t j = 0; j < dim; ++j) {
-        middles.push_back(fields.read<float>());
+    std::vector<uint32_t> level_dims;
+    for (uint32_t l = 0; l < count; ++l) {
+        level_dims.push_back(fields.read<uint32_t>());
+        const uint32_t most = l == 0 ? uint32_t(kMaxDim) : level_dims[l - 1];
+        if (level_dims[l] >= 1 && level_dims[l] <= most) continue;
+        fields.refuse("expected levels of 1 to " + std::to_string(most) + " dimensions, got " +
+                      std::to_string(level_dims[l]));
+    }
+    const auto has_steps = fields.read<uint8_t>(), has_middles = fields.read<uint8_t>();
+    if (has_steps > 1 || has_middles > has_steps) {
+        fields.refuse("expected whether there are steps and middles, got " +
+                      std::to_string(has_steps) + " and " + std::to_string(has_middles));
+    }
+    std::vector<float> steps, middles;
+    for (uint32_t j = 0; has_steps == 1 && j < level_dims[0]; ++j) {
         steps.push_back(fields.read<float>());
-        if (std::isfinite(middles[j]) && std::isfinite(steps[j]) && steps[j] > 0) continue;
-        fields.refuse("expected a grid's middles and steps, got " + std::to_string(middles[j]) +
-                      " and " + std::to_string(steps[j]));
+        if (std::isfinite(steps[j]) && steps[j] > 0) continue;
+        fields.refuse("expected a grid's steps, got " + std::to_string(steps[j]));
     }
-    return make_range_grid(std::move(middles), std::move(steps), bits);
+    for (uint32_t j = 0; has_middles == 1 && j < level_dims[0]; ++j) {
+        middles.push_back(fields.read<float>());
+        if (!std::isfinite(middles[j])) fields.refuse("expected a grid's middles to be finite");
+    }
+    return std::make_unique<Grid>(std::move(level_dims), std::move(middles), std::move(steps));
 }
 
 }  // namespace nearbit

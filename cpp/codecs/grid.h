@@ -1,4 +1,6 @@
-// Grids: dimension j of a row is a whole number of bits_j bits, kept as bit planes.
+// Grids: dimension j of a row is a whole number of bits_j bits, kept as bit planes. Level l, most
+// significant first, holds a bit for each of the first level_dims[l] dimensions, no more than the
+// level before.
 #pragma once
 
 #include <memory>
@@ -8,13 +10,16 @@
 
 namespace nearbit {
 
-// The same bits everywhere, for rows whose dimensions are alike (after a random rotation). The
-// row's own scale goes into its factor, so a code is a direction: RaBitQ's.
-std::unique_ptr<const Quantiser> make_direction_grid(size_t dim, uint32_t bits);
+// Value (u - (2^bits_j - 1) / 2) * step_j, for rows around 0. Each row is rounded at the multiple
+// of the steps that leaves its code's direction nearest to its own; the multiple goes into its
+// factor. steps empty: 1 everywhere, for rows whose dimensions are alike (RaBitQ's).
+std::unique_ptr<const Quantiser> make_direction_grid(std::vector<uint32_t> level_dims,
+                                                     std::vector<float> steps);
 
-// A step for each dimension, for rows as they are: value (u - (2^bits - 1) / 2) * step + middle.
-std::unique_ptr<const Quantiser> make_range_grid(std::vector<float> middles,
-                                                 std::vector<float> steps, uint32_t bits);
+// Value (u - (2^bits_j - 1) / 2) * step_j + middle_j.
+std::unique_ptr<const Quantiser> make_range_grid(std::vector<uint32_t> level_dims,
+                                                 std::vector<float> middles,
+                                                 std::vector<float> steps);
 
 std::unique_ptr<const Quantiser> read_grid(Cursor& fields);
 

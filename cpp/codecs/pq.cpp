@@ -131,16 +131,9 @@ class Pq final : public Quantiser {
     size_t dim() const override { return codebooks_.dim; }
     size_t payload_bytes() const override { return codebooks_.code_bytes(); }
 
-    Products encode(const float* r, uint8_t* payload) const override {
+    void encode(const float* r, uint8_t* payload, float* y) const override {
         encoder_.encode(r, 1, payload);
-        std::vector<float> y(dim());
-        decode(payload, y.data());
-        Products products{0, 0};
-        for (size_t j = 0; j < dim(); ++j) {
-            products.with_row += double(y[j]) * double(r[j]);
-            products.with_self += double(y[j]) * double(y[j]);
-        }
-        return products;
+        decode(payload, y);
     }
 
     void decode(const uint8_t* payload, float* y) const override {

@@ -3,7 +3,7 @@
 from nearbit import metrics
 from nearbit._core import CorruptIndexError, __version__
 from nearbit._knn import knn
-from nearbit.codecs import PQ, SQ, Bits, Float16, Float32, Int8, RaBitQ, Sign, UInt8
+from nearbit.codecs import ITQ, PCASQ, PQ, SQ, Bits, Float16, Float32, Int8, RaBitQ, Sign, UInt8
 from nearbit.hits import Hits, RangeHits, merge_hits
 from nearbit.index import Filter, Index, load
 from nearbit.layouts import Flat
@@ -11,6 +11,8 @@ from nearbit.settings import set_threads, simd_info
 from nearbit.trained import TrainedCodec, load_codec
 
 __all__ = [
+    "ITQ",
+    "PCASQ",
     "PQ",
     "SQ",
     "Bits",

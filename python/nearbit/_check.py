@@ -6,7 +6,7 @@ import os
 
 from nearbit import _core
 from nearbit._numbers import shown
-from nearbit.codecs import PQ, REFINES, SUPPORT, Codec
+from nearbit.codecs import ITQ, PCASQ, PQ, REFINES, SQ, SUPPORT, Codec, RaBitQ
 from nearbit.layouts import LAYOUTS, Flat
 
 METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
@@ -49,6 +49,14 @@ def metric_name(metric: object) -> str:
     return metric
 
 
+# Codecs that have no default size.
+NEEDS = {
+    "pq": "nb.PQ(m), which says how many parts",
+    "itq": "nb.ITQ(nbits), which says how many bits",
+    "pcasq": "nb.PCASQ(n_bytes), which says how many bytes",
+}
+
+
 def codec_settings(codec: object) -> Codec:
     """A codec from None, its name, or itself."""
     if codec is None:
@@ -60,43 +68,62 @@ def codec_settings(codec: object) -> Codec:
         raise TypeError(wanted)
     if codec not in SUPPORT:
         raise ValueError(wanted)
-    if codec == PQ.name:
-        msg = "codec: expected nb.PQ(m), which says how many parts, got 'pq'"
-        raise ValueError(msg)
+    if codec in NEEDS:
+        raise ValueError(f"codec: expected {NEEDS[codec]}, got {codec!r}")
     return SUPPORT[codec]()
 
 
-def refine_settings(refine: object, codec: Codec) -> Codec | None:
+def refine_settings(refine: object, codec: Codec, metric: str) -> Codec | None:
     """The finer codec from None, its name, or itself."""
     if refine is None:
         return None
-    names = f"one of {', '.join(REFINES)}" if codec.refines else "None"
-    wanted = f"refine: expected {names} for codec {codec.name!r}, got {shown(refine)}"
+    can = metric in codec.refines
+    names = f"one of {', '.join(REFINES)}" if can else "None"
+    wanted = (
+        f"refine: expected {names} for codec {codec.name!r} and metric {metric!r}, "
+        f"got {shown(refine)}"
+    )
     if not isinstance(refine, (str, Codec)):
         raise TypeError(wanted)
     finer = REFINES.get(refine) if isinstance(refine, str) else refine
-    if not codec.refines or finer not in REFINES.values():
+    if not can or finer not in REFINES.values():
         raise ValueError(wanted)
     return finer
 
 
 def core_codec(codec: Codec, dim: int, metric: str, seed: int) -> _core.Codec:
     """The core's codec of these settings, still to be trained if it learns."""
-    bits = codec.nbits if isinstance(codec, PQ) else getattr(codec, "bits", 0)
-    m = getattr(codec, "m", 0)
-    rotated = getattr(codec, "rotation", None) is not None
-    given = codec._given if isinstance(codec, PQ) else b""
+    bits = m = 0
+    rotated, given = False, b""
+    match codec:
+        case RaBitQ() | SQ():
+            bits = codec.bits
+        case ITQ():
+            bits = codec.nbits
+        case PCASQ():
+            bits = 8 * codec.n_bytes
+        case PQ():
+            bits, m, rotated, given = codec.nbits, codec.m, bool(codec.rotation), codec._given
     return _core.Codec(codec.name, dim, metric, bits, m, rotated, seed, given)
 
 
 def codec_of(core: _core.Codec) -> Codec:
     """The settings of a core's codec."""
     bits, m, rotated = core.settings
-    if core.given:
-        return PQ._of(m, bits, core.given)
-    if core.name == PQ.name:
-        return PQ(m, bits, "opq" if rotated else None)
-    return SUPPORT[core.name](bits) if bits else SUPPORT[core.name]()  # type: ignore[call-arg]
+    match core.name:
+        case "pq" if core.given:
+            return PQ._of(m, bits, core.given)
+        case "pq":
+            return PQ(m, bits, "opq" if rotated else None)
+        case "pcasq":
+            return PCASQ(bits // 8)
+        case "itq":
+            return ITQ(bits)
+        case "rabitq":
+            return RaBitQ(bits)
+        case "sq":
+            return SQ(bits)
+    return SUPPORT[core.name]()
 
 
 def layout_settings(layout: object) -> Flat:

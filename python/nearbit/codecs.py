@@ -25,7 +25,7 @@ class Codec:
     metrics: ClassVar[tuple[str, ...]]  # the first is the default
     takes: ClassVar[str]
     stores: ClassVar[str]
-    refines: ClassVar[bool] = False  # whether a finer copy may re-score its estimates
+    refines: ClassVar[tuple[str, ...]] = ()  # with which metrics a finer copy may re-score
 
     def train(
         self,
@@ -184,8 +184,11 @@ class Bits(Codec):
 class Sign(Codec):
     """The signs of floats: bit j of a row is ``x[j] > 0``, packed as ``numpy.packbits`` does.
 
-    A row of ``dim`` floats becomes ``ceil(dim / 8)`` bytes; queries are floats too, and their signs
-    are compared. Rotate rows whose dimensions are of very unequal size or off centre first.
+    A row of ``dim`` floats becomes ``ceil(dim / 8)`` bytes; queries are floats too. With metric
+    hamming their signs are compared. With cosine, l2 and ip the query's floats are scored against
+    the bits, which ranks much better; a row then also keeps factors, and rows are held as float32,
+    and scanned exactly, until ``train_size`` (1,024) are there. Rows whose dimensions are off
+    centre or of very unequal size want ``ITQ`` or ``RaBitQ`` instead.
 
     Examples
     --------
@@ -197,9 +200,51 @@ class Sign(Codec):
     """
 
     name = "sign"
-    metrics = ("hamming",)
+    metrics = ("hamming", "cosine", "l2", "ip")
     takes = "`dim` floats"
-    stores = "dim / 8 bytes, rounded up"
+    stores = "dim / 8 bytes, rounded up; 1 more for cosine and ip, 3 for l2"
+    refines = ("cosine", "l2", "ip")
+
+
+@dataclass(frozen=True)
+class ITQ(Codec):
+    """The signs of floats after a learned rotation: iterative quantisation.
+
+    The sample's mean is taken off, the first ``nbits`` principal components are turned to where
+    their signs say most of them. Queries stay floats. Distances are estimates; ``get`` gives what
+    the code says of a row. Rows are held as float32, and scanned exactly, until ``train_size``
+    (1,024) are there. For equal bytes ``PQ`` and ``PCASQ`` find more; a scan of bits is faster.
+
+    Parameters
+    ----------
+    nbits : int, 1 to dim
+        Dimensions up to 4,096.
+
+    References
+    ----------
+    Gong and Lazebnik, "Iterative Quantization: A Procrustean Approach to Learning Binary Codes",
+    CVPR 2011.
+
+    Examples
+    --------
+    >>> import numpy as np, nearbit as nb
+    >>> rows = np.random.default_rng(0).standard_normal((2_000, 64), dtype=np.float32)
+    >>> index = nb.Index(64, codec=nb.ITQ(64))
+    >>> ids = index.add(rows)
+    >>> index.search(rows[:3], k=1).ids[:, 0]
+    array([0, 1, 2])
+    """
+
+    nbits: int
+
+    name = "itq"
+    metrics = ("cosine", "l2", "ip")
+    takes = "`dim` floats"
+    stores = "nbits / 8 bytes and 1 (cosine, ip), 3 (l2)"
+    refines = metrics
+
+    def __post_init__(self) -> None:
+        whole(self.nbits, "nbits", 1, 4_096)
 
 
 @dataclass(frozen=True)
@@ -236,7 +281,7 @@ class RaBitQ(Codec):
 
     name = "rabitq"
     metrics = ("cosine", "l2", "ip")
-    refines = True
+    refines = metrics
     takes = "`dim` floats"
     stores = "bits dim / 8 bytes and 1 (cosine), 1 (ip), 3 (l2); from 4 bits on 2 (ip), 4 (l2)"
 
@@ -270,7 +315,7 @@ class SQ(Codec):
 
     name = "sq"
     metrics = ("cosine", "l2", "ip")
-    refines = True
+    refines = metrics
     takes = "`dim` floats"
     stores = "bits dim / 8 bytes and 1 (cosine), 2 (ip), 4 (l2)"
 
@@ -281,12 +326,52 @@ class SQ(Codec):
 
 
 @dataclass(frozen=True)
+class PCASQ(Codec):
+    """Principal components in few bits each, more where they vary more: any number of bytes.
+
+    The sample's mean is taken off, the rest turned along its principal components, and 0 to 8 bits
+    given to each block of 8 of them, by their variances. Training takes seconds, where ``PQ`` takes
+    many. Distances are estimates; ``get`` gives what the code says of a row. Rows are held as
+    float32, and scanned exactly, until ``train_size`` (1,024) are there.
+
+    Parameters
+    ----------
+    n_bytes : int
+        All that a row takes, factors included: from 2 (4 for l2) to dim + 1 (cosine), + 2 (ip),
+        + 4 (l2). Dimensions up to 4,096. On 384-d text embeddings 48, 96 and 192 find .75, .89 and
+        .967 of the ten nearest.
+
+    Examples
+    --------
+    >>> import numpy as np, nearbit as nb
+    >>> rng = np.random.default_rng(0)
+    >>> rows = (rng.standard_normal((2_000, 128)) / np.arange(1, 129)).astype(np.float32)
+    >>> index = nb.Index(128, codec=nb.PCASQ(n_bytes=24))
+    >>> ids = index.add(rows)
+    >>> index.search(rows[:3], k=1).ids[:, 0]
+    array([0, 1, 2])
+    >>> index.stats()["code_bytes"] // len(index)
+    24
+    """
+
+    n_bytes: int
+
+    name = "pcasq"
+    metrics = ("cosine", "l2", "ip")
+    takes = "`dim` floats"
+    stores = "n_bytes"
+    refines = metrics
+
+    def __post_init__(self) -> None:
+        whole(self.n_bytes, "n_bytes", 2, 4_100)
+
+
+@dataclass(frozen=True)
 class PQ(Codec):
     """A row in m parts, each the number of its nearest centroid: product quantisation.
 
-    The parts' centroids are learned by k-means. Each row keeps a scale that makes its products
-    unbiased. Distances are estimates; ``get`` gives what
-    the code says of a row. Rows are held as float32, and scanned exactly, until ``train_size``
+    The parts' centroids are learned by k-means. Each row keeps a scale that makes the decoded row
+    as long as it was. Distances are estimates; ``get`` gives what the code says of a row. Rows are held as float32, and scanned exactly, until ``train_size``
     (1,024) are there; many more make a better codebook: add 20,000 or so at first, or use
     ``index.train``.
 
@@ -303,8 +388,7 @@ class PQ(Codec):
     References
     ----------
     Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", PAMI 2011; Ge et
-    al., "Optimized Product Quantization", CVPR 2013, section 3.2 (the parametric solution); the
-    scale is RaBitQ's.
+    al., "Optimized Product Quantization", CVPR 2013, section 3.2 (the parametric solution).
 
     Examples
     --------
@@ -325,7 +409,7 @@ class PQ(Codec):
 
     name = "pq"
     metrics = ("cosine", "l2", "ip")
-    refines = True
+    refines = metrics
     takes = "`dim` floats"
     stores = "m nbits / 8 bytes and 1 (cosine, ip), 3 (l2)"
 
@@ -393,7 +477,8 @@ class PQ(Codec):
 
 # The one table that the README's is made of and that index.py looks into.
 SUPPORT: dict[str, type[Codec]] = {
-    codec.name: codec for codec in (Float32, Float16, Int8, UInt8, Bits, Sign, RaBitQ, SQ, PQ)
+    codec.name: codec
+    for codec in (Float32, Float16, Int8, UInt8, Bits, Sign, ITQ, RaBitQ, SQ, PCASQ, PQ)
 }
 # What a finer copy may be, for the codecs that refine.
 REFINES: dict[str, Codec] = {"float32": Float32(), "float16": Float16(), "sq8": SQ(8)}

@@ -51,7 +51,7 @@ class Index:
         copied; ``dim`` and metric are then its own.
     refine : "float32", "float16", "sq8", ``Float32()``, ``Float16()`` or ``SQ(8)``, optional
         A finer copy of each row, kept beside the code of a codec whose distances are estimates
-        (``RaBitQ``, ``SQ``, ``PQ``): searches re-score the best candidates by it, and ``get``
+        (``RaBitQ``, ``PQ`` and their like): searches re-score the best candidates by it, and ``get``
         returns it. Default: none.
     seed : int, 0 to 2**63 - 1, default 0
         Of the random choices of a codec: the same seed and calls give the same index. A trained
@@ -100,7 +100,7 @@ class Index:
             self._codec = codec_settings(codec)
             self._metric = metric_for(self._codec, metric)
             core = core_codec(self._codec, dim, self._metric, seed)
-        self._refine = refine_settings(refine, self._codec)
+        self._refine = refine_settings(refine, self._codec, self._metric)
         finer = None
         if self._refine is not None:
             finer = core_codec(self._refine, core.dim, self._metric, seed)
@@ -146,6 +146,7 @@ class Index:
         ValueError while an index whose codec learns is not trained: ``stats()["trained"]`` says so.
         """
         return TrainedCodec(self._core.trained_codec())
+
     def refine(self) -> Codec | None:
         """What the finer copy of each row is stored as; None without one."""
         return self._refine
