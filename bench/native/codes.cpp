@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "base/memory.h"
 #include "kernels/kernels.h"
 #include "read.h"
 
@@ -22,7 +23,7 @@ struct Data {
     uint32_t n, n_in_block, nq;
     Buffer buffer;
     std::vector<uint8_t> nibbles;
-    std::vector<int32_t> bytes;
+    Memory bytes;
     std::vector<float> gain, offset, bound;
     std::vector<Candidate> room = std::vector<Candidate>(1024);
     Sink sink{room.data(), 0, uint32_t(room.size()), [](Sink* full) { full->count = 0; }};
@@ -39,15 +40,16 @@ struct Data {
           offset(nq, 0.0f) {
         std::mt19937 random(5);
         for (uint8_t& entry : nibbles) entry = uint8_t(random() % entries);
-        bytes.resize(nq * n_bytes * 256);
-        for (int32_t& entry : bytes) entry = int32_t(random() % 1024);
+        bytes = Memory(nq * n_bytes * 256);
+        for (size_t i = 0; i < bytes.size(); ++i) byte_tables()[i] = uint8_t(random());
         // Scales are 1 to 1.06; the sums' standard deviation is 0.289 of the range times the root.
         const bool of_nibbles = entries > 1;
         const double looks = double(of_nibbles ? 2 * n_bytes : n_bytes);
-        const double range = of_nibbles ? entries : 1024;
+        const double range = of_nibbles ? entries : 256;
         bound.assign(nq,
                      -float(1.03 * (looks * range / 2 + 4.2 * 0.289 * range * std::sqrt(looks))));
     }
+    uint8_t* byte_tables() { return reinterpret_cast<uint8_t*>(bytes.data()); }
     CodesBlock block(uint32_t first) {
         return {buffer.bytes() + size_t(first) * code_bytes,
                 code_bytes,
@@ -94,8 +96,8 @@ void byte_scan(benchmark::State& state) {
     Data data(state, 1, 1);
     for (auto _ : state) {
         for (uint32_t first = 0; first < data.n; first += data.n_in_block) {
-            kernels().codes.byte_scan({data.bytes.data(), data.n_bytes, 0, 1, 0}, data.block(first),
-                                      data.bound.data(), &data.sink);
+            kernels().codes.byte_scan({data.byte_tables(), data.n_bytes, 0, 1, 0},
+                                      data.block(first), data.bound.data(), &data.sink);
         }
     }
     data.count(state);
@@ -106,7 +108,7 @@ void byte_tile(benchmark::State& state) {
     for (auto _ : state) {
         for (uint32_t first = 0; first < data.n; first += data.n_in_block) {
             kernels().codes.byte_tile(
-                {data.bytes.data(), 256 * data.n_bytes, data.n_bytes, 0, data.gain.data(),
+                {data.byte_tables(), 256 * data.n_bytes, data.n_bytes, 0, data.gain.data(),
                  data.offset.data(), data.bound.data(), data.nq},
                 data.block(first), &data.sink);
         }
@@ -149,7 +151,7 @@ BENCHMARK(byte_scan)
 BENCHMARK(byte_tile)
     ->Name("codes/byte_tile")
     ->ArgNames({"n_bytes", "bytes", "queries"})
-    ->ArgsProduct({kBytes, {kInL3}, {8}});
+    ->ArgsProduct({kBytes, {kInL3}, {8, 32}});
 BENCHMARK(grid_sums)->Name("codes/grid_sums")->ArgName("dims")->Arg(384)->Arg(784);
 
 }  // namespace

@@ -394,9 +394,10 @@ class Compact final : public Codec {
     InputType input() const override { return InputType::kFloat32; }
     InputType output() const override { return InputType::kFloat32; }
     size_t code_bytes() const override { return trained_->code_bytes(); }
-    // Of a grid whole numbers and tables of bytes; of parts a table of whole numbers each.
+    // Of a grid whole numbers and tables of bytes; of parts a table of whole numbers each, and one
+    // of bytes.
     size_t query_bytes() const override {
-        return 8 * dim_ + size_t(settings_.m) * (size_t(4) << settings_.bits);
+        return 8 * dim_ + size_t(settings_.m) * (size_t(5) << settings_.bits);
     }
     bool has_factors() const override { return false; }
     bool grouped() const override { return true; }

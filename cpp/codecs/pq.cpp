@@ -6,12 +6,36 @@
 namespace nearbit {
 namespace {
 
-// What the largest sum of table entries may come to: they and their sums fit an int32.
+// What the largest sum of table entries comes to but for rounding: it and its parts fit an int32.
 constexpr double kLargestSum = 1 << 30;
+
+// Codebooks in the form that queries want.
+struct Columns {
+    std::vector<float> numbers;   // dimension by dimension, of all centroids
+    std::vector<double> longest;  // of each subspace's centroids, the largest norm
+
+    explicit Columns(const PqCodebooks& codebooks)
+        : numbers(codebooks.centroids.size()), longest(codebooks.m) {
+        const size_t k = codebooks.k();
+        for (size_t s = 0; s < codebooks.m; ++s) {
+            const size_t width = codebooks.width(s);
+            const float* centroid = codebooks.of_subspace(s);
+            float* const columns = numbers.data() + codebooks.starts[s] * k;
+            for (size_t c = 0; c < k; ++c, centroid += width) {
+                double squares = 0;
+                for (size_t j = 0; j < width; ++j) {
+                    columns[j * k + c] = centroid[j];
+                    squares += double(centroid[j]) * double(centroid[j]);
+                }
+                longest[s] = std::max(longest[s], std::sqrt(squares));
+            }
+        }
+    }
+};
 
 class PqQueries final : public QuantisedQueries {
   public:
-    PqQueries(const PqCodebooks& codebooks, const float* z, size_t n)
+    PqQueries(const PqCodebooks& codebooks, const Columns& columns, const float* z, size_t n)
         : kernels_(kernels().codes),
           m_(codebooks.m),
           k_(codebooks.k()),
@@ -20,9 +44,10 @@ class PqQueries final : public QuantisedQueries {
           products_(n * m_ * k_),
           gains_(n),
           scan_gains_(n),
-          scan_offsets_(n) {
-        if (k_ == 16) nibbles_ = Memory(n * n_bytes_ * 32);
-        for (size_t q = 0; q < n; ++q) prepare(q, codebooks, z + q * codebooks.dim);
+          scan_offsets_(n),
+          stride_(n_bytes_ * (k_ == 16 ? 32 : 256)),
+          tables_(n * stride_) {
+        for (size_t q = 0; q < n; ++q) prepare(q, codebooks, columns, z + q * codebooks.dim);
     }
 
     void values(size_t q, const uint8_t* payloads, size_t stride, size_t n,
@@ -42,22 +67,20 @@ class PqQueries final : public QuantisedQueries {
     }
 
     void scan(const CodesBlock& block, const float* bounds, Sink* sink) const override {
-        const auto* const nibbles = reinterpret_cast<const uint8_t*>(nibbles_.data());
+        const auto* const tables = reinterpret_cast<const uint8_t*>(tables_.data());
         const float *const gains = scan_gains_.data(), *const offsets = scan_offsets_.data();
         if (k_ == 256 && n_ == 1) {
-            kernels_.byte_scan({products_.data(), n_bytes_, 0, gains[0], offsets[0]}, block, bounds,
-                               sink);
+            kernels_.byte_scan({tables, n_bytes_, 0, gains[0], offsets[0]}, block, bounds, sink);
         } else if (k_ == 256) {
-            kernels_.byte_tile(
-                {products_.data(), m_ * k_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_)},
-                block, sink);
+            kernels_.byte_tile({tables, stride_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_)},
+                               block, sink);
         } else if (n_ == 1) {
-            kernels_.nibble_scan({nibbles, n_bytes_, 0, gains[0], offsets[0], false}, block, bounds,
+            kernels_.nibble_scan({tables, n_bytes_, 0, gains[0], offsets[0], false}, block, bounds,
                                  sink);
         } else {
             kernels_.nibble_tile(
-                {nibbles, n_bytes_ * 32, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_), false},
-                block, sink);
+                {tables, stride_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_), false}, block,
+                sink);
         }
     }
 
@@ -69,50 +92,58 @@ class PqQueries final : public QuantisedQueries {
   private:
     // Products with all centroids, as whole numbers of one size, so that sums are exact in any
     // order.
-    void prepare(size_t q, const PqCodebooks& codebooks, const float* z) {
-        std::vector<double> products(m_ * k_);
+    void prepare(size_t q, const PqCodebooks& codebooks, const Columns& columns, const float* z) {
         double most = 0;
         for (size_t s = 0; s < m_; ++s) {
-            const size_t width = codebooks.width(s);
-            const float* centroid = codebooks.of_subspace(s);
-            double largest_here = 0;
-            for (size_t c = 0; c < k_; ++c, centroid += width) {
-                double product = 0;
-                for (size_t j = 0; j < width; ++j) {
-                    product += double(z[codebooks.starts[s] + j]) * double(centroid[j]);
-                }
-                products[s * k_ + c] = product;
-                largest_here = std::max(largest_here, std::abs(product));
+            double squares = 0;
+            for (size_t j = codebooks.starts[s]; j < codebooks.starts[s + 1]; ++j) {
+                squares += double(z[j]) * double(z[j]);
             }
-            most += largest_here;
+            most += std::sqrt(squares) * columns.longest[s];
         }
-        gains_[q] = most / (kLargestSum - double(m_));
+        gains_[q] = most / kLargestSum;
+        const double to_whole = most > 0 ? 1 / gains_[q] : 0;
         int32_t* const tables = products_.data() + q * m_ * k_;
-        for (size_t i = 0; most > 0 && i < m_ * k_; ++i) {
-            tables[i] = int32_t(std::lround(products[i] / gains_[q]));
+        const float* column = columns.numbers.data();
+        for (size_t s = 0; s < m_; ++s) {
+            double products[256] = {};
+            for (size_t j = codebooks.starts[s]; j < codebooks.starts[s + 1]; ++j, column += k_) {
+                const double number = double(z[j]) * to_whole;
+                for (size_t c = 0; c < k_; ++c) products[c] += number * double(column[c]);
+            }
+            for (size_t c = 0; c < k_; ++c) tables[s * k_ + c] = int32_t(products[c]);
         }
-        scan_gains_[q] = float(gains_[q]);
-        if (k_ == 16) prepare_nibbles(q, tables);
+        prepare_scan(q, tables);
     }
 
-    // The same less each table's least, in steps that make the widest fit a byte, rounded up: a sum
-    // of entries then is an upper bound.
-    void prepare_nibbles(size_t q, const int32_t* tables) {
-        int64_t widest = 1, offset = 0;
+    // The same less each subspace's least, in steps that make the widest fit a byte, rounded up: a
+    // sum of entries then is an upper bound.
+    void prepare_scan(size_t q, const int32_t* products) {
+        std::vector<int32_t> least(m_);
+        int64_t widest = 0, offset = 0;
         for (size_t s = 0; s < m_; ++s) {
-            const auto [least, most] = std::minmax_element(tables + 16 * s, tables + 16 * (s + 1));
-            widest = std::max(widest, int64_t(*most) - *least);
+            const int32_t* const here = products + k_ * s;
+            int32_t low = here[0], high = here[0];
+            for (size_t c = 1; c < k_; ++c) {
+                low = std::min(low, here[c]);
+                high = std::max(high, here[c]);
+            }
+            least[s] = low;
+            offset += low;
+            widest = std::max(widest, int64_t(high) - low);
         }
-        const int64_t step = (widest + 254) / 255;
-        auto* const out = reinterpret_cast<uint8_t*>(nibbles_.data()) + q * n_bytes_ * 32;
-        for (size_t s = 0; s < m_; ++s) {
-            const int32_t least = *std::min_element(tables + 16 * s, tables + 16 * (s + 1));
-            offset += least;
-            for (size_t c = 0; c < 16; ++c) {
-                out[16 * s + c] = uint8_t((int64_t(tables[16 * s + c]) - least + step - 1) / step);
+        // So no entry comes to 255 steps before it is rounded, and 2^31 * 2^-52 can't change that.
+        const int64_t step = widest / 255 + 1;
+        const double to_steps = 1 / double(step);
+        auto* table = reinterpret_cast<uint8_t*>(tables_.data()) + q * stride_;
+        for (size_t s = 0; s < m_; ++s, table += k_, products += k_) {
+            const double low = least[s];
+            for (size_t c = 0; c < k_; ++c) {
+                table[c] = uint8_t(1 + int32_t((double(products[c]) - low) * to_steps));
             }
         }
-        scan_gains_[q] = float(gains_[q] * double(step));
+        // Rounded up, also where it is too small for a float.
+        scan_gains_[q] = std::nextafter(float(gains_[q] * double(step)), 1.0f);
         scan_offsets_[q] = float(gains_[q] * double(offset));
     }
 
@@ -121,12 +152,14 @@ class PqQueries final : public QuantisedQueries {
     std::vector<int32_t> products_;
     std::vector<double> gains_;  // of a whole sum
     std::vector<float> scan_gains_, scan_offsets_;
-    Memory nibbles_;
+    const size_t stride_;  // of a query's tables
+    Memory tables_;        // for the scan
 };
 
 class Pq final : public Quantiser {
   public:
-    explicit Pq(PqCodebooks codebooks) : codebooks_(std::move(codebooks)), encoder_(codebooks_) {}
+    explicit Pq(PqCodebooks codebooks)
+        : codebooks_(std::move(codebooks)), encoder_(codebooks_), columns_(codebooks_) {}
 
     size_t dim() const override { return codebooks_.dim; }
     size_t payload_bytes() const override { return codebooks_.code_bytes(); }
@@ -141,7 +174,7 @@ class Pq final : public Quantiser {
     }
 
     std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const override {
-        return std::make_unique<PqQueries>(codebooks_, z, n);
+        return std::make_unique<PqQueries>(codebooks_, columns_, z, n);
     }
 
     void write(Fields& fields) const override {
@@ -155,6 +188,7 @@ class Pq final : public Quantiser {
   private:
     const PqCodebooks codebooks_;
     const PqEncoder encoder_;
+    const Columns columns_;
 };
 
 }  // namespace

@@ -3,11 +3,10 @@ namespace codes {
 
 // What sums a group's payload, and how a sum becomes a distance.
 struct PlainNibbles {
-    using Sum = uint32_t;
     const uint8_t* tables;
     size_t n_bytes;
 
-    void add(const uint8_t* payload, Sum* sums) const {
+    void add(const uint8_t* payload, uint32_t* sums) const {
         for (size_t b = 0; b < n_bytes; ++b) {
             const uint8_t* table = tables + 32 * b;
             const uint8_t* bytes = payload + kLanes * b;
@@ -19,13 +18,12 @@ struct PlainNibbles {
 };
 
 struct PlainBytes {
-    using Sum = int32_t;
-    const int32_t* tables;
+    const uint8_t* tables;
     size_t n_bytes;
 
-    void add(const uint8_t* payload, Sum* sums) const {
+    void add(const uint8_t* payload, uint32_t* sums) const {
         for (size_t b = 0; b < n_bytes; ++b) {
-            const int32_t* table = tables + 256 * b;
+            const uint8_t* table = tables + 256 * b;
             const uint8_t* bytes = payload + kLanes * b;
             for (uint32_t i = 0; i < kLanes; ++i) sums[i] += table[bytes[i]];
         }
@@ -39,7 +37,7 @@ void plain_group(const Tables& tables, size_t first_byte, float gain, float offs
     const uint32_t lanes = lanes_of(block, group);
     if (lanes == 0) return;
     const uint8_t* at = group_at(block, group);
-    typename Tables::Sum sums[kLanes] = {};
+    uint32_t sums[kLanes] = {};
     tables.add(at + kLanes * (factor_bytes(block.factors) + first_byte), sums);
     for (uint32_t i = 0; i < kLanes; ++i) {
         if ((lanes >> i & 1) == 0) continue;

@@ -1,10 +1,4 @@
 // Compact codes with vectors of 32 items.
-#if defined(__GNUC__)
-#define NEARBIT_HOT inline __attribute__((always_inline))
-#else
-#define NEARBIT_HOT __forceinline
-#endif
-
 namespace codes {
 
 // Eight factors as floats.
@@ -77,18 +71,6 @@ struct Terms {
     void read_bound(const CodeFactors& kinds) {
         bound_now = *bound;
         least = least_sum(kinds, gain, offset, bound_now);
-    }
-};
-
-// A group's sums in 16 bits: those of items 0, 2, 4.. and of 1, 3, 5..
-struct Sums {
-    __m256i even, odd;
-
-    bool any_from(uint16_t least) const {
-        const __m256i l = _mm256_set1_epi16(int16_t(least));
-        const __m256i found = _mm256_or_si256(_mm256_cmpeq_epi16(_mm256_max_epu16(even, l), even),
-                                              _mm256_cmpeq_epi16(_mm256_max_epu16(odd, l), odd));
-        return !_mm256_testz_si256(found, found);
     }
 };
 
@@ -216,10 +198,8 @@ inline void tile_pieces(const CodesBlock& block, const OnPiece& on_piece) {
 
 constexpr size_t kFullBytes = 128;  // whose 256 look-ups of 255 fit in 16 bits
 
-// The sums of Q queries over n_bytes <= kFullBytes bytes of a group. Look-ups are added in 16 bits
-// as they are: the odd items' bytes, which lie in the high halves, spoil the even ones' sums by 256
-// times their own sum, which is added up too and taken off in the end. A byte of 32 small codes is
-// 9 operations, 3 of them shared by the queries.
+// The sums of Q queries over n_bytes <= kFullBytes bytes of a group. A byte of 32 small codes is 9
+// operations, 3 of them shared by the queries.
 template <int Q, bool kSmall>
 NEARBIT_HOT void add_nibbles(const uint8_t* const* tables, const uint8_t* payload, size_t n_bytes,
                              Sums (&out)[Q]) {
@@ -257,10 +237,7 @@ NEARBIT_HOT void add_nibbles(const uint8_t* const* tables, const uint8_t* payloa
     // AVX2, one sum being on the stack. For eight it is the other way about (1.1).
     for (int q = 0; Q <= 4 && q < Q; ++q) asm volatile("" : "+v"(all[q]), "+v"(odd[q]));
 #endif
-    for (int q = 0; q < Q; ++q) {
-        out[q].even = _mm256_sub_epi16(all[q], _mm256_slli_epi16(odd[q], 8));
-        out[q].odd = odd[q];
-    }
+    for (int q = 0; q < Q; ++q) out[q] = Sums::of(all[q], odd[q]);
 }
 
 template <int Q, bool kSmall, class Factors>
@@ -360,48 +337,94 @@ void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
 
 // ------------------------------------------------------------------------------------- bytes
 
-// One query on a group, eight items at a time. Gathers take 1.1 to 1.5 times as long (Zen 4).
-template <class Factors>
-NEARBIT_HOT void bytes_group(const Place& place, const int32_t* tables, Terms& terms,
-                             uint32_t group, Factors&& factors) {
-    const uint8_t* payload = group_at(place.block, group) + place.payload;
-    Totals totals;
-    for (uint32_t i = 0; i < 4; ++i) {
-        int32_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
-        const uint8_t* at = payload + 8 * i;
-        const int32_t* table = tables;
-        for (size_t n = place.n_bytes; n != 0; --n, at += kLanes, table += 256) {
-            a += table[at[0]], b += table[at[1]], c += table[at[2]], d += table[at[3]];
-            e += table[at[4]], f += table[at[5]], g += table[at[6]], h += table[at[7]];
-        }
-        totals.eight[i] = _mm256_cvtepi32_ps(_mm256_setr_epi32(a, b, c, d, e, f, g, h));
+constexpr size_t kFullLooks = 256;  // of which each is 255 at most: they fit in 16 bits
+
+// Groups that are summed together, so that each table is loaded once for all.
+struct Together {
+    uint32_t n, groups[kByteGroups];
+};
+
+// One query on some groups. factors_of(i): the factors of the i-th of them.
+template <class FactorsOf>
+NEARBIT_HOT void bytes_groups(const Place& place, const uint8_t* tables, Terms& terms,
+                              const Together& some, const FactorsOf& factors_of) {
+    const uint8_t* payloads[kByteGroups];
+    for (uint32_t i = 0; i < kByteGroups; ++i) {
+        const uint32_t group = some.groups[i < some.n ? i : 0];
+        payloads[i] = group_at(place.block, group) + place.payload;
     }
-    judge(totals, factors.get(), place.block, group, terms, place.sink);
+    Sums sums[kByteGroups];
+    if (place.n_bytes <= kFullLooks) {
+        add_bytes(tables, payloads, place.n_bytes, sums);
+        for (uint32_t i = 0; i < some.n; ++i) {
+            if (!sums[i].any_from(terms.least)) continue;
+            judge(Totals::of(sums[i]), factors_of(i), place.block, some.groups[i], terms,
+                  place.sink);
+        }
+        return;
+    }
+    Totals totals[kByteGroups];
+    for (uint32_t i = 0; i < kByteGroups; ++i) {
+        for (__m256& eight : totals[i].eight) eight = _mm256_setzero_ps();
+    }
+    for (size_t done = 0; done < place.n_bytes; done += kFullLooks) {
+        const size_t left = place.n_bytes - done;
+        add_bytes(tables, payloads, left < kFullLooks ? left : kFullLooks, sums);
+        tables += 256 * kFullLooks;
+        for (uint32_t i = 0; i < kByteGroups; ++i) {
+            payloads[i] += kLanes * kFullLooks;
+            totals[i].add(sums[i]);
+        }
+    }
+    for (uint32_t i = 0; i < some.n; ++i) {
+        judge(totals[i], factors_of(i), place.block, some.groups[i], terms, place.sink);
+    }
 }
 
 void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
     const Place place(block, query.n_bytes, query.first_byte, sink);
     Terms terms = {query.gain, query.offset, bound, 0, 0, 0};
     terms.read_bound(block.factors);
-    LazyFactors factors = {block, 0, {}};
+    GroupFactors room;
+    Together some = {};
+    const auto factors_of = [&](uint32_t i) -> const GroupFactors& {
+        room.decode(block.factors, group_at(block, some.groups[i]));
+        return room;
+    };
+    const auto score = [&] {
+        bytes_groups(place, query.tables, terms, some, factors_of);
+        some.n = 0;
+    };
     scan_groups(block, [&](uint32_t group) {
-        factors.group = group;
-        bytes_group(place, query.tables, terms, group, factors);
+        some.groups[some.n++] = group;
+        if (some.n == kByteGroups) score();
     });
+    if (some.n != 0) score();
+}
+
+void bytes_piece(const Place& place, const ByteTile& tile, uint32_t q, Piece& piece) {
+    const CodesBlock& block = place.block;
+    Terms terms = {tile.gain[q], tile.offset[q], tile.bound + q, q, 0, 0};
+    terms.read_bound(block.factors);
+    const uint8_t* const tables = tile.tables + q * tile.stride;
+    uint32_t first = 0;
+    const auto factors_of = [&](uint32_t i) -> const GroupFactors& {
+        return piece.factors[first + i];
+    };
+    Together some = {};
+    for (; first < piece.n; first += kByteGroups) {
+        for (some.n = 0; some.n < kByteGroups && first + some.n < piece.n; ++some.n) {
+            some.groups[some.n] = piece.groups[first + some.n];
+            piece.factors_at(first + some.n, block, q == 0);
+        }
+        bytes_groups(place, tables, terms, some, factors_of);
+    }
 }
 
 void byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
     const Place place(block, tile.n_bytes, tile.first_byte, sink);
     tile_pieces(block, [&](Piece& piece) {
-        for (uint32_t q = 0; q < tile.nq; ++q) {
-            Terms terms = {tile.gain[q], tile.offset[q], tile.bound + q, q, 0, 0};
-            terms.read_bound(block.factors);
-            const int32_t* tables = tile.tables + q * tile.stride;
-            for (uint32_t i = 0; i < piece.n; ++i) {
-                bytes_group(place, tables, terms, piece.groups[i],
-                            piece.factors_at(i, block, q == 0));
-            }
-        }
+        for (uint32_t q = 0; q < tile.nq; ++q) bytes_piece(place, tile, q, piece);
     });
 }
 

@@ -47,11 +47,11 @@ bool runs_avx2() {
     const Cpu cpu;
     return cpu.saves_ymm && all_of(cpu.leaf1[2], {12, 23, 29}) && all_of(cpu.leaf7[1], {3, 5, 8});
 }
-// F, DQ, BW, VL; BITALG, VPOPCNTDQ.
+// F, DQ, BW, VL; VBMI, BITALG, VPOPCNTDQ.
 bool runs_avx512() {
     const Cpu cpu;
     return cpu.saves_zmm && all_of(cpu.leaf7[1], {16, 17, 30, 31}) &&
-           all_of(cpu.leaf7[2], {12, 14});
+           all_of(cpu.leaf7[2], {1, 12, 14});
 }
 #else
 // Not among the names that every compiler's __builtin_cpu_supports knows.
@@ -68,7 +68,8 @@ bool runs_avx2() {
 bool runs_avx512() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bitalg") &&
+           __builtin_cpu_supports("avx512vpopcntdq");
 }
 #endif
 #endif

@@ -25,6 +25,7 @@ namespace {
 #include "kernels/ints_vocab_avx2.inl"
 #include "kernels/ints_x86.inl"
 #include "kernels/codes_common.inl"
+#include "kernels/codes_sums_x86.inl"
 #include "kernels/codes_avx2.inl"
 #include "kernels/codes_x86.inl"
 // clang-format on

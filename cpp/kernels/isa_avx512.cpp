@@ -24,6 +24,7 @@ namespace {
 #include "kernels/ints_vocab_avx512.inl"
 #include "kernels/ints_x86.inl"
 #include "kernels/codes_common.inl"
+#include "kernels/codes_sums_x86.inl"
 #include "kernels/codes_avx512.inl"
 #include "kernels/codes_x86.inl"
 // clang-format on

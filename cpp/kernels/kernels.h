@@ -247,16 +247,17 @@ struct NibbleTile {
     bool small;
 };
 
-// sum: of tables[b][byte] over the same bytes. It and its parts must fit in an int32.
+// sum: of tables[b][byte] over the same bytes, tables[b][256] for the b-th of them. n_bytes is at
+// most 65,536, so that a sum is exact in a float.
 struct ByteQuery {
-    const int32_t* tables;  // n_bytes times 256
+    const uint8_t* tables;  // n_bytes times 256, 64-byte aligned
     size_t n_bytes, first_byte;
     float gain, offset;
 };
 
 struct ByteTile {
-    const int32_t* tables;  // of query q: from tables + q * stride on
-    size_t stride;
+    const uint8_t* tables;  // of query q: from tables + q * stride on
+    size_t stride;          // a multiple of 64
     size_t n_bytes, first_byte;
     const float *gain, *offset, *bound;
     uint32_t nq;

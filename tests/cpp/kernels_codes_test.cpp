@@ -87,7 +87,7 @@ struct Problem {
           factors(factors_of(s.scale_bytes, s.norm_bytes)),
           code_bytes(s.scale_bytes + s.norm_bytes + s.before + s.n_bytes + s.behind),
           groups(groups_for(s.n) * group_size(code_bytes), FencedBytes::kEndsAtFence, 32),
-          tables(s.nq * stride() * entry_size(), FencedBytes::kEndsAtFence, entry_size()) {
+          tables(s.nq * stride(), FencedBytes::kEndsAtFence, s.byte_tables ? 64 : 1) {
         Random random(s.seed);
         // The items behind the last hold anything too.
         const size_t n_in_groups = groups_for(s.n) * kGroupLanes;
@@ -108,24 +108,16 @@ struct Problem {
         }
     }
 
-    size_t entry_size() const { return shape.byte_tables ? 4 : 1; }
     size_t stride() const { return shape.n_bytes * (shape.byte_tables ? 256 : 32); }
-    const int32_t* byte_tables(uint32_t q = 0) {
-        return reinterpret_cast<const int32_t*>(tables.data()) + q * stride();
-    }
+    const uint8_t* tables_of(uint32_t q) { return tables.data() + q * stride(); }
     uint8_t* group(size_t i) { return groups.data() + i / kGroupLanes * group_size(code_bytes); }
 
     void fill_tables(Random& random) {
         const size_t entries = shape.nq * stride();
         for (size_t e = 0; e < entries; ++e) {
-            if (shape.byte_tables) {
-                const int32_t entry = int32_t(random() % 20001) - 10000;
-                std::memcpy(tables.data() + 4 * e, &entry, 4);
-            } else {
-                // Every third query has the largest entry only.
-                const bool largest = e / stride() % 3 == 2;
-                tables.data()[e] = uint8_t(largest ? shape.most : random() % (shape.most + 1));
-            }
+            // Every third query has the largest entry only.
+            const bool largest = e / stride() % 3 == 2;
+            tables.data()[e] = uint8_t(largest ? shape.most : random() % (shape.most + 1));
         }
     }
 
@@ -134,9 +126,9 @@ struct Problem {
         int64_t sum = 0;
         for (size_t b = 0; b < shape.n_bytes; ++b) {
             if (shape.byte_tables) {
-                sum += byte_tables(q)[256 * b + payload[b]];
+                sum += tables_of(q)[256 * b + payload[b]];
             } else {
-                const uint8_t* table = tables.data() + q * stride() + 32 * b;
+                const uint8_t* table = tables_of(q) + 32 * b;
                 sum += table[payload[b] & 15] + table[16 + (payload[b] >> 4)];
             }
         }
@@ -169,7 +161,7 @@ struct Problem {
         const bool small = shape.most <= 127;
         const CodesBlock codes = block(admit);
         if (!single && shape.byte_tables) {
-            kernels.byte_tile({byte_tables(), stride(), shape.n_bytes, shape.before, gain.data(),
+            kernels.byte_tile({tables.data(), stride(), shape.n_bytes, shape.before, gain.data(),
                                offset.data(), bound, shape.nq},
                               codes, &log);
         } else if (!single) {
@@ -181,7 +173,7 @@ struct Problem {
                 const size_t known = log.found.size();
                 if (shape.byte_tables) {
                     kernels.byte_scan(
-                        {byte_tables(q), shape.n_bytes, shape.before, gain[q], offset[q]}, codes,
+                        {tables_of(q), shape.n_bytes, shape.before, gain[q], offset[q]}, codes,
                         bound + q, &log);
                 } else {
                     kernels.nibble_scan({tables.data() + q * stride(), shape.n_bytes, shape.before,
@@ -262,7 +254,7 @@ TEST(CodesKernels, EveryNumberOfRowsUpTo140) {
     for (size_t n = 0; n <= 140; ++n) {
         expect_right({n, 3, 5, 0, 0, 1, 0, 255, false, uint32_t(n)});
         expect_right({n, 2, 4, 0, 0, 1, 2, 127, false, uint32_t(n)});
-        expect_right({n, 2, 3, 0, 0, 2, 2, 0, true, uint32_t(n)});
+        expect_right({n, 2, 3, 0, 0, 2, 2, 255, true, uint32_t(n)});
     }
 }
 
@@ -274,11 +266,12 @@ TEST(CodesKernels, EveryNumberOfBytes) {
     for (const size_t n_bytes : lengths) {
         expect_right({77, 5, n_bytes, 0, 0, 1, 2, 255, false, 1});
         expect_right({200, 3, n_bytes, 0, 0, 2, 0, 127, false, 2});
-        expect_right({45, 2, n_bytes, 0, 0, 1, 0, 0, true, 3});
+        expect_right({45, 2, n_bytes, 0, 0, 1, 0, 255, true, 3});
     }
 }
 
 TEST(CodesKernels, TheLongestCodes) {
+    expect_right({33, 3, 65536, 0, 0, 1, 0, 255, true, 1});
     expect_right({40, 3, 32768, 0, 0, 1, 0, 255, false, 1});
     expect_right({40, 3, 32768, 0, 0, 1, 0, 127, false, 1});
 }
@@ -298,7 +291,7 @@ TEST(CodesKernels, EveryNumberOfQueries) {
         for (const size_t n : {70, 257, 3000}) {
             expect_right({n, nq, 16, 0, 0, 1, 0, 255, false, nq});
             expect_right({n, nq, 24, 3, 0, 1, 0, 127, false, nq});
-            expect_right({n, nq, 2, 0, 0, 1, 2, 0, true, nq});
+            expect_right({n, nq, 2, 0, 0, 1, 2, 255, true, nq});
         }
     }
     expect_right({20000, 6, 48, 0, 0, 1, 2, 255, false, 9});
