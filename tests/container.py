@@ -77,8 +77,7 @@ class Learned:
 
     def __init__(self, data, counts=17):
         """counts: bytes between dim and what training found, none in the file of a codec."""
-        self.data, self.metric = data, settings(data)[1]
-        dim = settings(data)[2]
+        self.data, (self.codec, self.metric, dim) = data, settings(data)[:3]
         self.at = sum(4 + len(word) for word in settings(data)[:2]) + 8 + counts
         self._learn(dim)
         if counts:
@@ -86,6 +85,7 @@ class Learned:
             self.refine = self.read(f"{n_bytes}s")[0].decode()
             if self.refine == "sq":
                 self.finer = copy.copy(self)
+                self.finer.codec = "sq"
                 self.finer._learn(dim)
                 self.at = self.finer.at
         assert self.at == len(data)
@@ -98,19 +98,25 @@ class Learned:
             self.rotation_seed = self.read("<Q")
         self.matrix = np.eye(dim)
         if self.transform[0] == 2:
-            self.matrix = self.floats(dim * dim).reshape(dim, dim).astype(np.float64)
+            out = self.transform[2]
+            self.matrix = self.floats(out * dim).reshape(out, dim).astype(np.float64)
         if self.m:
             assert self.read("<III") == (dim, self.m, self.bits)
             self.parts = self.read(f"<{self.m}I")
             k = 2**self.bits
             self.centroids = [self.floats(k * w).reshape(k, w) for w in self.parts]
         else:
-            self.grid_dim, self.grid_bits, self.direction = self.read("<IIB")
-            if not self.direction:
-                self.middles, self.steps = self.floats(2 * dim).reshape(dim, 2).T
+            (levels,) = self.read("<I")
+            self.level_dims = self.read(f"<{levels}I")
+            self.grid_dim = self.level_dims[0]
+            self.grid_bits = sum(np.arange(self.grid_dim) < n for n in self.level_dims)
+            has_steps, has_middles = self.read("<BB")
+            self.steps = self.floats(self.grid_dim) if has_steps else np.ones(self.grid_dim)
+            self.middles = self.floats(self.grid_dim) if has_middles else np.zeros(self.grid_dim)
         self.scale, self.norm = self.read("<II"), self.read("<II")
-        self.shrink, self.error = self.read("<ff")
-        coarse = self.metric == "cosine" or self.bits < 4 or self.m > 0
+        self.unbias, self.error = self.read("<ff")
+        fine = {"rabitq": self.bits, "sq": self.bits, "pcasq": self.bits / dim}.get(self.codec, 1)
+        coarse = self.metric == "cosine" or fine < 4
         self.scale_bytes, self.norm_bytes = 1 if coarse else 2, 2 if self.metric == "l2" else 0
 
     def read(self, layout):
@@ -132,10 +138,22 @@ class Learned:
                 numbers = np.stack([numbers & 15, numbers >> 4], axis=2).reshape(len(codes), -1)
                 assert not numbers[:, self.m :].any()
             return scales, norms, numbers[:, : self.m]
-        planes = codes[:, ends:].reshape(len(codes), self.bits, -1)
-        bits = np.unpackbits(planes, axis=2, bitorder="little")[:, :, : self.grid_dim]
-        weights = 2 ** np.arange(self.bits - 1, -1, -1)
-        return scales, norms, np.tensordot(bits.astype(np.int64), weights, (1, 0))
+        numbers = np.zeros((len(codes), self.grid_dim), np.int64)
+        for n in self.level_dims:
+            n_bytes = -(-n // 8)
+            bits = np.unpackbits(codes[:, ends : ends + n_bytes], axis=1, bitorder="little")
+            assert not bits[:, n:].any()
+            numbers[:, :n] = 2 * numbers[:, :n] + bits[:, :n]
+            ends += n_bytes
+        assert ends == codes.shape[1]
+        return scales, norms, numbers
+
+    def values(self, numbers):
+        """What numbers of a grid or of parts stand for: y, as (n, grid_dim or dim)."""
+        if self.m:
+            parts = [c[numbers[:, i]] for i, c in enumerate(self.centroids)]
+            return np.concatenate(parts, axis=1).astype(np.float64)
+        return (numbers - (2.0**self.grid_bits - 1) / 2) * self.steps + self.middles
 
 
 def _small(small, columns):
@@ -175,9 +193,10 @@ def contents(data):
     """(settings, rows, factors, ids, slots) of an index; None for what isn't there."""
     parts = {name: data[offset : offset + n] for name, offset, n in sections(data)}
     words = settings(parts["settings"])
-    codec, n = words[0], words[3]
+    codec, metric, _, n = words[:4]
     arrays = [np.frombuffer(parts["rows"], DTYPES.get(codec, np.uint8))]
-    if codec in ("rabitq", "sq", "pq"):  # groups of 32, byte by byte
+    compact = codec in ("rabitq", "sq", "pcasq", "itq", "pq")
+    if compact or (codec == "sign" and metric != "hamming"):  # groups of 32, byte by byte
         groups = arrays[0].reshape(-(-n // 32), -1, 32)
         arrays[0] = groups.transpose(0, 2, 1).reshape(32 * len(groups), -1)
         assert not arrays[0][n:].any()

@@ -202,9 +202,8 @@ def index_settings():
     yield make("metric", ValueError, "jaccard", 16, metric="jaccard")
     yield make("metric", TypeError, "int", 16, metric=3)
     yield make("metric", ValueError, "hamming", 16, metric="hamming")
-    for codec in ("bits", "sign"):
-        for metric in ("l2", "ip", "cosine"):
-            yield make("metric", ValueError, metric, 16, metric=metric, codec=codec)
+    for metric in ("l2", "ip", "cosine"):
+        yield make("metric", ValueError, metric, 16, metric=metric, codec="bits")
     for codec in ("float16", "int8", "uint8"):
         yield make("metric", ValueError, "hamming", 16, metric="hamming", codec=codec)
         yield make("dim", ValueError, "65537", 65_537, codec=codec)
@@ -222,9 +221,14 @@ def index_settings():
     yield make("seed", TypeError, "", 16, seed=1.5)
     yield make("seed", ValueError, "", 16, seed=-1)
     yield make("seed", ValueError, "", 16, seed=2**63)
-    for name, most in (("RaBitQ", 8), ("SQ", 8)):
-        for error, got, bits in (*bad_counts(1), (ValueError, f"got {most + 1}", most + 1)):
-            yield Bad(name, "bits", error, got, lambda s, n=name, b=bits: getattr(nb, n)(b))
+    for name, word, least, most in (
+        ("RaBitQ", "bits", 1, 8),
+        ("SQ", "bits", 1, 8),
+        ("ITQ", "nbits", 1, 4096),
+        ("PCASQ", "n_bytes", 2, 4100),
+    ):
+        for error, got, n in (*bad_counts(least), (ValueError, f"got {most + 1}", most + 1)):
+            yield Bad(name, word, error, got, lambda s, name=name, n=n: getattr(nb, name)(n))
     yield Bad("SQ", "bits", ValueError, "4 or 8, got 5", lambda s: nb.SQ(5))
     for error, got, m in bad_counts(1):
         yield Bad("PQ", "m", error, got, lambda s, m=m: nb.PQ(m))
@@ -241,7 +245,16 @@ def index_settings():
         )
     yield make("codec", ValueError, "nb.PQ(m)", 16, codec="pq")
     yield make("codec", ValueError, "m from 1 to 16", 16, codec=nb.PQ(17))
-    yield make("codec", ValueError, "beyond 4096", 5000, codec=nb.PQ(17, rotation="opq"))
+    for codec in (nb.PQ(17, rotation="opq"), nb.ITQ(17), nb.PCASQ(17)):
+        yield make("codec", ValueError, "beyond 4096", 5000, codec=codec)
+    yield make("codec", ValueError, "nb.ITQ(nbits)", 16, codec="itq")
+    yield make("codec", ValueError, "nb.PCASQ(n_bytes)", 16, codec="pcasq")
+    yield make("codec", ValueError, "nbits from 1 to 16", 16, codec=nb.ITQ(17))
+    for metric, least, most in (("cosine", 2, 17), ("ip", 2, 18), ("l2", 4, 20)):
+        for n in (least - 1, most + 1):
+            if n >= 2:
+                words = "n_bytes from "
+                yield make("codec", ValueError, words, 16, metric, codec=nb.PCASQ(n))
     trained = nb.SQ().train(np.eye(1024, 16, dtype=np.float32), "l2")
     for error, got, dim in (*bad_counts(1), (ValueError, "expected 16", 17)):
         yield make("dim", error, got, dim, codec=trained)
@@ -594,6 +607,7 @@ def codecs():
         return Bad(name, argument, error, got, call)
 
     settings = {"RaBitQ": nb.RaBitQ(), "SQ": nb.SQ(), "PQ": nb.PQ(4, 4)}
+    settings |= {"ITQ": nb.ITQ(9), "PCASQ": nb.PCASQ(7)}
     for name in ("Float32", "Float16", "Int8", "UInt8", "Bits", "Sign"):
         settings[name] = getattr(nb, name)()
     samples = {"Int8": rows(2000, dtype=np.int8), "UInt8": rows(2000, dtype=np.uint8)}
@@ -615,13 +629,13 @@ def codecs():
         yield train("sample", TypeError, "complex64", rows(2000, dtype=np.complex64))
         yield train("sample", TypeError, "mask", np.ma.masked_array(good))
         yield train("sample", (TypeError, ValueError), "", [[1.0] * 16, [1.0] * 15])
-        if name in ("RaBitQ", "SQ", "PQ"):
+        if name in ("RaBitQ", "SQ", "PQ", "ITQ", "PCASQ"):
             yield train("sample", ValueError, "at least 1024 rows", good[:1023])
             yield train("sample", ValueError, "nan in row 1999", with_value(NAN, 2000))
             yield train("sample", ValueError, "norm", good * np.float32(1e19))
         yield train("metric", ValueError, "euclidean", metric="euclidean")
         yield train("metric", TypeError, "int", metric=3)
-        wrong = "l2" if name in ("Bits", "Sign") else "hamming"
+        wrong = {"Bits": "l2", "Sign": "jaccard"}.get(name, "hamming")
         yield train("metric", ValueError, wrong, metric=wrong)
         yield train("seed", ValueError, "-1", seed=-1)
         yield train("seed", TypeError, "float", seed=1.5)
@@ -878,6 +892,8 @@ def test_what_can_be_read_cannot_be_set(owner, name, state):
         "RangeHits": state.floats.range_search(rows(), 1.0),
         "Filter": state.floats.filter([1, 2]),
         "PQ": nb.PQ(4),
+        "ITQ": nb.ITQ(4),
+        "PCASQ": nb.PCASQ(4),
         "TrainedCodec": state.floats.trained_codec,
     }
     one = instances.get(owner.__name__) or owner()

@@ -30,28 +30,52 @@ def unit(rows):
     return np.divide(rows, lengths, out=np.zeros_like(rows, np.float64), where=lengths > 0)
 
 
+def coded(learned, rows):
+    """What is coded of rows, rows or their directions, in double."""
+    as_directions = learned.metric == "cosine" or (learned.metric, learned.codec) in [
+        ("ip", name) for name in ("sq", "pcasq", "itq", "sign", "pq")
+    ]
+    return unit(rows) if as_directions else rows.astype(np.float64)
+
+
 def residuals(learned, rows):
-    return (unit(rows) if learned.metric == "cosine" else rows.astype(np.float64)) - learned.mean
+    return coded(learned, rows) - learned.mean
+
+
+def right_scales(learned, rows, y):
+    """The scales that make decoded rows as long as they were, times what takes off their bias."""
+    if learned.metric == "l2":
+        lengths = np.linalg.norm(residuals(learned, rows), axis=1)
+        return lengths / np.linalg.norm(y, axis=1)
+    u = coded(learned, rows)
+    lengths = np.linalg.norm(y, axis=1)
+    t = y @ (learned.matrix @ learned.mean) / lengths
+    inside = t**2 + (u**2).sum(axis=1) - (learned.mean.astype(np.float64) ** 2).sum()
+    scales = learned.unbias * np.maximum(0, np.sqrt(np.maximum(0, inside)) - t) / lengths
+    as_directions = learned.metric == "ip"
+    return scales * (np.linalg.norm(rows, axis=1) if as_directions else 1)
 
 
 def estimates(learned, codes, queries):
-    """All distances from what an SQ index stores, without the cut-off; and where that would be."""
-    scales, norms, levels = learned.factors(codes)
-    offset = (2**learned.bits - 1) / 2
-    y = (levels - offset) * learned.steps + learned.middles
-    top = (levels >> (learned.bits - 1)) * 2.0 ** (learned.bits - 1) - 2.0 ** (learned.bits - 2)
-    first = top * learned.steps + learned.middles
+    """All distances from what an index stores; grids with the cut-off at the first plane."""
+    scales, norms, numbers = learned.factors(codes)
+    y = learned.values(numbers)
     q = unit(queries) if learned.metric == "cosine" else queries.astype(np.float64)
     z = 2 * (q - learned.mean) if learned.metric == "l2" else q
-    spread = np.sqrt((4.0 ** (learned.bits - 1) - 1) / 12 * ((z * learned.steps) ** 2).sum(axis=1))
+    z = z @ learned.matrix.T
     value = z @ y.T
-    cut = z @ first.T + 3 * spread[:, None]
+    if not learned.m:
+        half = 2.0 ** (learned.grid_bits - 1)
+        top = (numbers >> (learned.grid_bits - 1)) * half - half / 2
+        first = top * learned.steps + learned.middles
+        open_ = np.sqrt(((z * learned.steps) ** 2 * (half**2 - 1) / 12).sum(axis=1))
+        value = np.minimum(value, z @ first.T + 3 * open_[:, None])
     term = {
         "l2": ((q - learned.mean) ** 2).sum(axis=1),
         "ip": -(q @ learned.mean),
         "cosine": 1 - q @ learned.mean,
     }[learned.metric]
-    found = term[:, None] + norms - scales * np.minimum(value, cut)
+    found = term[:, None] + norms - scales * value
     return found if learned.metric == "ip" else np.maximum(found, 0)
 
 
@@ -61,81 +85,142 @@ def everything(index, queries):
     return np.take_along_axis(hits.distances, np.argsort(hits.ids, axis=1), axis=1)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
-@pytest.mark.parametrize("dim", [1, 7, 40, 129])
-def test_sq_stores_and_scores_what_numpy_does(metric, bits, dim, rng):
-    rows, queries = clustered(1500, dim, rng), clustered(20, dim, rng)
-    index = nb.Index(dim, metric=metric, codec=nb.SQ(bits))
+CODECS = {
+    "sq": [nb.SQ(4), nb.SQ(8)],
+    "sign": [nb.Sign()],
+    "itq": [nb.ITQ(5), nb.ITQ(20)],
+    "pcasq": [nb.PCASQ(4), nb.PCASQ(8), nb.PCASQ(19)],
+    "pq": [nb.PQ(m, bits) for m, bits in [(1, 4), (5, 4), (8, 4), (7, 8), (20, 8)]]
+    + [nb.PQ(5, 4, "opq"), nb.PQ(7, 8, "opq")],
+}
+EVERY = [codec for codecs in CODECS.values() for codec in codecs]
+
+
+def trained(codec, metric, rng, dim=20):
+    rows = clustered(1500, dim, rng)
+    if codec.name == "pcasq":  # of unequal variances
+        rows = ((rows - 1) * 0.8 ** np.arange(dim) + 1).astype(np.float32)
+    index = nb.Index(dim, metric=metric, codec=codec)
     index.add(rows)
     codes, learned = opened(index)
-    r = residuals(learned, rows)
-    scales, norms, levels = learned.factors(codes)
-    top = 2**bits - 1
-    want = np.clip(np.rint((r - learned.middles) / learned.steps + top / 2), 0, top)
-    assert (np.abs(levels - want) <= 1).all()
-    assert (levels != want).mean() < 1e-3  # a half rounded the other way in float32
-    y = (levels - top / 2) * learned.steps + learned.middles
-    squared = (r**2).sum(axis=1)
+    assert codes.shape[1] * 1500 == index.stats()["code_bytes"] == index.nbytes
+    np.testing.assert_allclose(
+        learned.matrix @ learned.matrix.T, np.eye(len(learned.matrix)), atol=1e-5
+    )
+    return rows, index, codes, learned
+
+
+@pytest.mark.parametrize("codec", EVERY, ids=str)
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+def test_factors_distances_and_rows_are_what_numpy_makes_of_codes(metric, codec, rng):
+    rows, index, codes, learned = trained(codec, metric, rng)
+    scales, norms, numbers = learned.factors(codes)
+    y = learned.values(numbers)
+    right = right_scales(learned, rows, y)
+    low = np.quantile(right, 0.01)  # below, all count as about the least of the sample
+    np.testing.assert_allclose(np.maximum(scales, low), np.maximum(right, low), rtol=0.05)
+    squared = (residuals(learned, rows) ** 2).sum(axis=1)
     if metric == "l2":
-        np.testing.assert_allclose(norms, squared, rtol=2e-3, atol=np.quantile(squared, 0.002))
-    products = (r * y).sum(axis=1)
-    usual = products > 0.5 * squared
-    assert usual.mean() > 0.95
-    low = np.quantile(squared[usual] / products[usual], 0.01)
-    found, true = scales[usual], squared[usual] / products[usual]
-    np.testing.assert_allclose(np.maximum(found, low), np.maximum(true, low), rtol=0.03)
+        low = np.quantile(squared, 0.002)
+        np.testing.assert_allclose(np.maximum(norms, low), np.maximum(squared, low), rtol=2e-3)
+    queries = clustered(20, 20, rng)
     expected = estimates(learned, codes, queries)
     size = 1 + np.abs(expected).max()
     np.testing.assert_allclose(everything(index, queries), expected, atol=2e-3 * size, rtol=0)
     np.testing.assert_allclose(
         index.get(np.arange(1500)),
-        learned.mean + (scales * learned.shrink)[:, None] * y,
+        learned.mean + (scales / learned.unbias)[:, None] * (y @ learned.matrix),
         atol=1e-5 * np.abs(rows).max(),
     )
+    every, found = index.search(queries, 1500), index.search(queries, 10)
+    np.testing.assert_array_equal(found.ids, every.ids[:, :10])
+    np.testing.assert_array_equal(index.search(queries[3], 10).ids, every.ids[3, :10])
+    assert nb.Index.from_bytes(index.to_bytes()).codec == codec
 
 
-@pytest.mark.parametrize("rotation", [None, "opq"])
-@pytest.mark.parametrize(("m", "nbits"), [(1, 4), (5, 4), (8, 4), (7, 8), (20, 8), (3, 8)])
+@pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
-def test_pq_stores_and_scores_what_numpy_does(metric, m, nbits, rotation, rng):
-    rows, queries = clustered(1500, 20, rng), clustered(20, 20, rng)
-    index = nb.Index(20, metric=metric, codec=nb.PQ(m, nbits, rotation))
-    index.add(rows)
-    codes, learned = opened(index)
-    turn = learned.matrix
-    np.testing.assert_allclose(turn @ turn.T, np.eye(20), atol=1e-5)
-    assert (rotation is None) == np.array_equal(turn, np.eye(20))
-    r = residuals(learned, rows) @ turn.T
-    scales, norms, numbers = learned.factors(codes)
+def test_sq_takes_the_nearest_number(metric, bits, rng):
+    rows, _, codes, learned = trained(nb.SQ(bits), metric, rng, dim=129)
+    numbers = learned.factors(codes)[2]
+    top = 2**bits - 1
+    at = (residuals(learned, rows) - learned.middles) / learned.steps + top / 2
+    want = np.clip(np.rint(at), 0, top)
+    assert (np.abs(numbers - want) <= 1).all()
+    assert (numbers != want).mean() < 1e-3  # a half rounded the other way in float32
+
+
+@pytest.mark.parametrize("codec", CODECS["sign"] + CODECS["itq"], ids=str)
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+def test_bits_are_signs(metric, codec, rng):
+    rows, _, codes, learned = trained(codec, metric, rng)
+    r = residuals(learned, rows) @ learned.matrix.T
+    numbers = learned.factors(codes)[2]
+    clear = np.abs(r) > 1e-5
+    np.testing.assert_array_equal(numbers[clear], (r > 0)[clear])
+
+
+def test_itq_turns_rows_towards_the_corners_of_a_cube(rng):
+    rows, _, _, learned = trained(nb.ITQ(20), "l2", rng)
+    r = residuals(learned, rows)
+    turned = r @ learned.matrix.T
+    random = r @ np.linalg.qr(rng.standard_normal((20, 20)))[0]
+    cosine = [np.abs(x).sum(1) / np.linalg.norm(x, axis=1) / 20**0.5 for x in (turned, random)]
+    assert cosine[0].mean() > cosine[1].mean() + 0.01
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("n_bytes", [5, 8, 19])
+def test_pcasq_spends_its_bytes_where_rows_vary_and_rounds_well(n_bytes, metric, rng):
+    rows, _, codes, learned = trained(nb.PCASQ(n_bytes), metric, rng)
+    assert codes.shape[1] == n_bytes
+    r = residuals(learned, rows) @ learned.matrix.T
+    bits = learned.grid_bits
+    assert (np.diff(bits) <= 0).all()
+    kept = [r[:, bits == b].var() for b in np.unique(bits)]
+    assert (np.diff(kept) > 0).all()  # more bits, more variance
+    numbers = learned.factors(codes)[2]
+    y = learned.values(numbers)
+    half = 2.0 ** (bits - 1)
+    plain = np.sign(r) * (np.minimum(np.floor(np.abs(r) / learned.steps), half - 1) + 0.5)
+
+    def cosines(y):
+        return (r * y).sum(1) / np.linalg.norm(r, axis=1) / np.linalg.norm(y, axis=1)
+
+    assert (cosines(y) > cosines(plain * learned.steps) - 0.05).all()
+    assert cosines(y).mean() >= cosines(plain * learned.steps).mean()
+
+
+@pytest.mark.parametrize("codec", CODECS["pq"], ids=str)
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+def test_pq_takes_the_nearest_centroids(metric, codec, rng):
+    rows, _, codes, learned = trained(codec, metric, rng)
+    assert (codec.rotation is None) == np.array_equal(learned.matrix, np.eye(20))
+    r = residuals(learned, rows) @ learned.matrix.T
+    numbers = learned.factors(codes)[2]
     ends = np.cumsum(learned.parts)
-    y = np.concatenate([c[numbers[:, i]] for i, c in enumerate(learned.centroids)], axis=1)
     for i, centroids in enumerate(learned.centroids):
         part = r[:, ends[i] - learned.parts[i] : ends[i]]
         off = ((part[:, None] - centroids) ** 2).sum(axis=2)
         mine = np.take_along_axis(off, numbers[:, i : i + 1].astype(int), axis=1)[:, 0]
         np.testing.assert_allclose(mine, off.min(axis=1), atol=1e-3 * off.max())
-    squared, products = (r**2).sum(axis=1), (r * y).sum(axis=1)
-    usual = products > 0.5 * squared
-    low = np.quantile(squared[usual] / products[usual], 0.01)
-    true = squared[usual] / products[usual]
-    np.testing.assert_allclose(np.maximum(scales[usual], low), np.maximum(true, low), rtol=0.05)
-    q = unit(queries) if metric == "cosine" else queries.astype(np.float64)
-    z = 2 * (q - learned.mean) if metric == "l2" else q
-    term = {
-        "l2": ((q - learned.mean) ** 2).sum(axis=1),
-        "ip": -(q @ learned.mean),
-        "cosine": 1 - q @ learned.mean,
-    }[metric]
-    expected = term[:, None] + norms - scales * (z @ turn.T @ y.T)
-    expected = expected if metric == "ip" else np.maximum(expected, 0)
-    np.testing.assert_allclose(
-        everything(index, queries), expected, atol=1e-4 * (1 + np.abs(expected).max())
-    )
-    every, found = index.search(queries, 1500), index.search(queries, 10)
-    np.testing.assert_array_equal(found.ids, every.ids[:, :10])
-    np.testing.assert_array_equal(index.search(queries[3], 10).ids, every.ids[3, :10])
-    assert nb.Index.from_bytes(index.to_bytes()).codec == nb.PQ(m, nbits, rotation)
+
+
+def test_bits_spread_by_variance_beat_equal_bits(rng):
+    rows = (rng.standard_normal((4000, 48)) * 0.9 ** np.arange(48)).astype(np.float32)
+    queries = (rng.standard_normal((100, 48)) * 0.9 ** np.arange(48)).astype(np.float32)
+    truth = nb.knn(queries, rows, 10, "cosine")
+    exact = reference.distances("cosine", queries, rows)
+
+    def recall(codec):
+        index = nb.Index(48, codec=codec)
+        index.add(rows)
+        assert index.stats()["code_bytes"] <= 4000 * 25
+        found = np.take_along_axis(exact, index.search(queries, 10).ids, axis=1)
+        return (found <= truth.distances[:, -1:] + 1e-6).mean()
+
+    assert recall(nb.PCASQ(25)) > max(recall(nb.SQ(4)), recall(nb.RaBitQ(4))) + 0.03
+    assert recall(nb.PCASQ(25)) > recall(nb.PCASQ(13)) + 0.03
 
 
 def test_opq_and_more_bytes_are_worth_what_they_should_be(rng):
@@ -167,16 +252,19 @@ def test_rabitq_keeps_factors_that_belong_to_its_rows(metric, bits, rng):
     squared = (residuals(learned, rows) ** 2).sum(axis=1)
     scales, norms, levels = learned.factors(codes)
     y = levels - (2**bits - 1) / 2
+    if metric != "l2":  # decoded rows are as long as rows are
+        lengths = np.linalg.norm(index.get(np.arange(1500)), axis=1)
+        right = np.linalg.norm(coded(learned, rows), axis=1)
+        np.testing.assert_allclose(lengths, right, rtol=0.03)
+        return
     # s = |r|^2 / <r, y>, and |y| |r| cos = <r, y>: so the cosine follows from what is kept.
     cosines = np.sqrt(squared) / (scales * np.linalg.norm(y, axis=1))
     assert (cosines < 1.02).all()
-    assert abs((cosines**2).mean() - learned.shrink) < 0.01
     distortion = {1: 0.3634, 2: 0.1188, 4: 0.01154, 8: 0.00011}[bits]
-    assert abs(1 - learned.shrink - distortion) < 0.3 * distortion + 1e-3
-    if metric == "l2":
-        low = np.quantile(squared, 0.002)  # below, all count as about the least of the sample
-        np.testing.assert_allclose(np.maximum(norms, low), np.maximum(squared, low), rtol=1e-3)
-        assert abs((levels >> (bits - 1)).mean() - 0.5) < 0.02
+    assert abs(1 - (cosines**2).mean() - distortion) < 0.3 * distortion + 3e-3
+    low = np.quantile(squared, 0.002)  # below, all count as about the least of the sample
+    np.testing.assert_allclose(np.maximum(norms, low), np.maximum(squared, low), rtol=1e-3)
+    assert abs((levels >> (bits - 1)).mean() - 0.5) < 0.02
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
@@ -186,19 +274,28 @@ def test_rabitq_estimates_without_bias_and_as_well_as_its_bits_allow(metric, bit
     rows, queries = clustered(3000, dim, rng), clustered(50, dim, rng)
     index = nb.Index(dim, metric=metric, codec=nb.RaBitQ(bits))
     index.add(rows)
-    _, learned = opened(index)
+    codes, learned = opened(index)
     exact = reference.distances(metric, queries, rows)
     q = unit(queries) if metric == "cosine" else queries - (learned.mean if metric == "l2" else 0)
     r = residuals(learned, rows)
     # The estimate's deviation: |r| |q| sqrt((1 / cos^2 - 1) / (dim - 1)), cos^2 that of most codes.
     spread = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(r, axis=1)
-    spread = spread * np.sqrt((1 / learned.shrink - 1) / (dim - 1)) * (2 if metric == "l2" else 1)
-    off = (everything(index, queries) - exact) / spread
-    # Of a normal distribution 5.7 % lie beyond 1.9 deviations.
-    assert 0.045 < (np.abs(off) > 1.9).mean() < 0.07
-    assert abs(np.median(off)) < 0.15
-    if bits < 8:  # there, what the first plane cuts off weighs more
-        assert 0.95 < off.std() < 1.05
+    squared_cosine = 1 - {1: 0.3634, 2: 0.1188, 3: 0.03744, 4: 0.01154, 8: 0.00011}[bits]
+    if metric == "l2":
+        scales, _, numbers = learned.factors(codes)
+        y = learned.values(numbers)
+        squared_cosine = ((r**2).sum(axis=1) / (scales**2 * (y**2).sum(axis=1))).mean()
+    spread = spread * np.sqrt((1 / squared_cosine - 1) / (dim - 1))
+    off = (everything(index, queries) - exact) / (spread * (2 if metric == "l2" else 1))
+    if metric == "l2":
+        # Of a normal distribution 5.7 % lie beyond 1.9 deviations.
+        assert 0.045 < (np.abs(off) > 1.9).mean() < 0.075
+        assert abs(np.median(off)) < 0.15
+        if bits < 8:  # there, what the first plane cuts off weighs more
+            assert 0.93 < off.std() < 1.07
+    else:  # lengths are known besides
+        assert (np.abs(off) > 1.9).mean() < 0.075
+        assert abs(np.median(off)) < 0.3
     found = index.search(queries, 10)
     truth = nb.knn(queries, rows, 10, metric)
     got = np.take_along_axis(exact, found.ids, axis=1)
@@ -213,9 +310,8 @@ def test_the_cut_off_of_a_value_is_used_and_rarely_matters(rng):
     index.add(rows)
     codes, learned = opened(index)
     cut = estimates(learned, codes, queries)
-    scales, _, levels = learned.factors(codes)
-    y = (levels - 7.5) * learned.steps + learned.middles
-    plain = -(queries.astype(np.float64) @ learned.mean)[:, None] - scales * (queries @ y.T)
+    scales, _, numbers = learned.factors(codes)
+    plain = -scales * (queries @ learned.values(numbers).T)
     assert 0 < (cut > plain + 1e-6).mean() < 0.01
 
 

@@ -229,11 +229,16 @@ def test_the_error_that_training_finds_is_that_of_the_codes(metric, rng):
     index.add(rows)
     codes, learned = opened(index)
     scales, _, levels = learned.factors(codes)
-    r = residuals(learned, rows)
-    y = (levels - 7.5) * learned.steps + learned.middles
-    lengths = np.linalg.norm(r, axis=1)
-    off = np.linalg.norm(r - scales[:, None] * y, axis=1) / lengths
-    assert abs(learned.error / (np.sqrt((off**2).mean()) * lengths.max()) - 1) < 0.02
+    r, y = residuals(learned, rows), learned.values(levels)
+    squared = (r**2).sum(axis=1)
+    longest = np.sqrt(squared.max())
+    if metric == "ip":  # directions are coded
+        scales = scales / np.linalg.norm(rows, axis=1)
+        longest = np.linalg.norm(rows, axis=1).max()
+    off = ((r - scales[:, None] * y) ** 2).sum(axis=1) / squared
+    bias = max(0, 1 - (scales * (r * y).sum(axis=1) / squared).mean())
+    want = longest * (np.sqrt(off.mean() / (DIM - 1)) + bias / 3)
+    assert abs(learned.error / want - 1) < 0.03
 
 
 def test_a_radius_cuts_what_was_ranked(rng):
@@ -325,7 +330,7 @@ def test_finer_copies_come_back_from_files(metric, refine, tmp_path, rng):
     parts = {name: fine_data[at : at + n] for name, at, n in sections(fine_data)}
     if refine == "sq8":
         assert factors is None
-        assert learned.finer.shrink == opened(fine)[1].shrink
+        assert learned.finer.unbias == opened(fine)[1].unbias
         np.testing.assert_array_equal(stored, opened(fine)[0])
     else:
         assert stored.tobytes() == parts["rows"]
@@ -395,3 +400,20 @@ def test_an_error_from_progress_ends_a_search_that_refines(rng):
 
     with unchanged(index), pytest.raises(RuntimeError):
         index.search(clustered(300, DIM, rng), 50, progress=stop)
+
+
+@pytest.mark.parametrize("refine", REFINES)
+def test_a_codec_trained_elsewhere_waits_only_for_a_finer_copy_that_learns(refine, rng):
+    rows = clustered(1500, DIM, rng)
+    codec = nb.RaBitQ(4).train(rows, "l2")
+    index = nb.Index(DIM, codec=codec, refine=refine)
+    index.add(rows[:100])
+    assert index.stats()["trained"] == (refine != "sq8")
+    assert (index.search(rows[:100], 1).ids[:, 0] == np.arange(100)).all()
+    assert index.trained_codec.to_bytes() == codec.to_bytes()
+    index = nb.Index.from_bytes(index.to_bytes())
+    index.add(rows[100:])
+    assert index.stats()["trained"] is True
+    assert index.stats()["refine_bytes"] > 0
+    assert index.trained_codec.to_bytes() == codec.to_bytes()
+    assert (index.search(rows, 1).ids[:, 0] == np.arange(1500)).all()

@@ -84,11 +84,11 @@ struct Rules {
     bool centred;    // less the mean
     bool unbiased;  // products with rows, over random rotations; else code and row are equally long
 
-    Rules(const CodecSettings& settings, Metric metric) {
-        const bool rabitq = settings.name == "rabitq";
-        unit_rows = metric == Metric::kCosine || (metric == Metric::kIp && !rabitq);
-        centred = settings.name != "sign" && settings.given == nullptr &&
-                  (metric != Metric::kIp || rabitq);
+    // given: by codebooks that were learned elsewhere, for rows as they are.
+    Rules(const CodecSettings& settings, Metric metric, bool given) {
+        const bool rabitq = settings.name == "rabitq", ip = metric == Metric::kIp;
+        unit_rows = metric == Metric::kCosine || (ip && !rabitq && !given);
+        centred = settings.name != "sign" && !given && (!ip || rabitq);
         unbiased = metric == Metric::kL2 && rabitq;
     }
 };
@@ -414,20 +414,22 @@ class Compact final : public Codec {
                 size_t first_row) const override {
         const size_t bytes = code_bytes(), z_dim = trained_->parts.quantiser->dim();
         const CodeFactors& f = trained_->factors;
-        std::vector<float> z(std::min(n, kRowsAtOnce) * z_dim), y(z_dim);
+        std::vector<float> z(std::min(n, kRowsAtOnce) * z_dim), y(z.size());
         Row about[kRowsAtOnce];
         for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
             const size_t m = std::min(kRowsAtOnce, n - begin);
             transform_rows(*trained_, reinterpret_cast<const float*>(rows) + begin * dim_, m,
                            trained_->rules.unit_rows, true, argument, first_row + begin, z.data(),
                            about);
+            auto* code = reinterpret_cast<uint8_t*>(codes + begin * bytes);
+            trained_->parts.quantiser->encode(z.data(), m, code + trained_->payload_at(), bytes,
+                                              y.data());
             for (size_t i = 0; i < m; ++i) {
-                auto* code = reinterpret_cast<uint8_t*>(codes + (begin + i) * bytes);
-                const float* const r = z.data() + i * z_dim;
-                trained_->parts.quantiser->encode(r, code + trained_->payload_at(), y.data());
-                code = put(code, f.scale, f.scale_bytes,
-                           scale_of(*trained_, metric_, about[i], r, y.data()));
-                put(code, f.norm, f.norm_bytes, about[i].squared);
+                const double scale = scale_of(*trained_, metric_, about[i], z.data() + i * z_dim,
+                                              y.data() + i * z_dim);
+                code = put(code, f.scale, f.scale_bytes, scale);
+                code = put(code, f.norm, f.norm_bytes, about[i].squared);
+                code += trained_->parts.quantiser->payload_bytes();
             }
         }
     }
@@ -501,7 +503,7 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
         throw InvalidArgument("sample: expected at least " + std::to_string(kTrainSize) +
                               " rows for codec '" + settings_.name + "', got " + std::to_string(n));
     }
-    const Rules rules(settings_, metric_);
+    const Rules rules(settings_, metric_, settings_.given != nullptr);
     auto made = std::make_shared<Trained>(rules);
     std::vector<float> rows(sample, sample + n * dim_);
     std::vector<Row> about(n);
@@ -543,7 +545,7 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
         const size_t end = std::min(n_encoded, (task + 1) * kRowsAtOnce);
         for (size_t i = task * kRowsAtOnce; i < end; ++i) {
             made->parts.transform.apply(rows.data() + i * dim_, 1, z.data());
-            made->parts.quantiser->encode(z.data(), payload.data(), y.data());
+            made->parts.quantiser->encode(z.data(), 1, payload.data(), 0, y.data());
             norms[i] = about[i].squared;
             scales[i] = scale_of(*made, metric_, about[i], z.data(), y.data());
             if (!(scales[i] > 0 && scales[i] < double(kInfinity))) continue;
@@ -558,13 +560,13 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
         }
         if (watch != nullptr) watch->advance(0);
     });
+    learn_spread(*made, metric_, kept, off, about);
+    for (double& scale : scales) scale *= double(made->unbias);
     std::erase(scales, double(kInfinity));
     made->factors.scale = fit_small(scales, made->factors.scale_bytes);
     if (made->factors.norm_bytes != 0) {
         made->factors.norm = fit_small(norms, made->factors.norm_bytes);
     }
-    learn_spread(*made, metric_, kept, off, about);
-    for (double& scale : scales) scale *= double(made->unbias);
     return std::make_shared<Compact>(settings_, dim_, metric_, std::move(made));
 }
 
@@ -584,24 +586,24 @@ std::shared_ptr<const Codec> make_compact(const CodecSettings& settings, size_t 
     const std::string& name = settings.name;
     const uint32_t bits = settings.bits;
     const auto refuse = [&](const char* what, size_t least, size_t most, size_t got) {
-        throw InvalidArgument(std::string(what) + ": expected " + std::to_string(least) + " to " +
-                              std::to_string(most) + " for codec '" + name + "', metric '" +
-                              metric_name(metric) + "' and " + std::to_string(dim) +
-                              " dimensions, got " + std::to_string(got));
+        throw InvalidArgument("codec: expected " + std::string(what) + " from " +
+                              std::to_string(least) + " to " + std::to_string(most) + " for '" +
+                              name + "', metric '" + metric_name(metric) + "' and " +
+                              std::to_string(dim) + " dimensions, got " + std::to_string(got));
     };
     if (name == "pq" && (settings.m < 1 || settings.m > dim)) refuse("m", 1, dim, settings.m);
     if (name == "rabitq" && (bits < 1 || bits > kMostGridBits)) {
         refuse("bits", 1, kMostGridBits, bits);
     }
     if ((name == "pq" || name == "sq") && bits != 4 && bits != 8) {
-        throw InvalidArgument("bits: expected 4 or 8 for codec '" + name + "', got " +
+        throw InvalidArgument("codec: expected 4 or 8 bits for '" + name + "', got " +
                               std::to_string(bits));
     }
     const bool components = name == "pcasq" || name == "itq" || settings.rotated;
     if (components && dim > kMostRotated) {
-        throw InvalidArgument("dim: expected at most " + std::to_string(kMostRotated) +
-                              " for principal components (codec '" + name + "'), got " +
-                              std::to_string(dim));
+        throw InvalidArgument("codec: expected one without principal components beyond " +
+                              std::to_string(kMostRotated) + " dimensions, got '" + name +
+                              "' for " + std::to_string(dim));
     }
     if (name == "itq" && (bits < 1 || bits > dim)) refuse("nbits", 1, dim, bits);
     if (name == "pcasq") {
@@ -644,8 +646,7 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim,
         return make_compact(settings, dim, metric);
     }
     if (trained == 0) return untrained;
-    auto made = std::make_shared<Trained>(Rules(settings, metric));
-    made->rules.centred = made->rules.centred && kind != kGiven;
+    auto made = std::make_shared<Trained>(Rules(settings, metric, kind == kGiven));
     for (size_t j = 0; j < dim; ++j) {
         made->mean.push_back(fields.read<float>());
         if (!std::isfinite(made->mean[j])) fields.refuse("expected finite numbers of a mean");

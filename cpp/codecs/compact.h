@@ -39,8 +39,9 @@ class Quantiser {
     virtual ~Quantiser() = default;
     virtual size_t dim() const = 0;  // of r and z
     virtual size_t payload_bytes() const = 0;
-    // Writes the payload of r, and y.
-    virtual void encode(const float* r, uint8_t* payload, float* y) const = 0;
+    // Writes the payloads of n rows r, stride bytes apart, and their y.
+    virtual void encode(const float* r, size_t n, uint8_t* payloads, size_t stride,
+                        float* y) const = 0;
     virtual void decode(const uint8_t* payload, float* y) const = 0;
     virtual std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const = 0;
     virtual void write(Fields& fields) const = 0;

@@ -174,27 +174,11 @@ class Grid final : public Quantiser {
     size_t dim() const override { return levels_.dims[0]; }
     size_t payload_bytes() const override { return payload_bytes_; }
 
-    void encode(const float* r, uint8_t* payload, float* y) const override {
-        std::vector<uint8_t> numbers(dim());
-        if (middles_.empty()) {
-            round_direction(r, numbers.data());
-        } else {
-            for (size_t j = 0; j < dim(); ++j) {
-                const float top = float((1 << levels_.bits[j]) - 1);
-                const float at = (r[j] - middles_[j]) / steps_[j] + top / 2;
-                numbers[j] = uint8_t(std::lround(std::clamp(at, 0.0f, top)));
-            }
+    void encode(const float* r, size_t n, uint8_t* payloads, size_t stride,
+                float* y) const override {
+        for (size_t i = 0; i < n; ++i) {
+            encode_row(r + i * dim(), payloads + i * stride, y + i * dim());
         }
-        std::memset(payload, 0, payload_bytes());
-        uint32_t level = 0;
-        for (const uint32_t n : levels_.dims) {
-            ++level;
-            for (size_t j = 0; j < n; ++j) {
-                payload[j / 8] |= uint8_t((numbers[j] >> (levels_.bits[j] - level) & 1) << (j % 8));
-            }
-            payload += (n + 7) / 8;
-        }
-        for (size_t j = 0; j < dim(); ++j) y[j] = float(value(j, numbers[j]));
     }
 
     void decode(const uint8_t* payload, float* y) const override {
@@ -223,6 +207,29 @@ class Grid final : public Quantiser {
     }
 
   private:
+    void encode_row(const float* r, uint8_t* payload, float* y) const {
+        std::vector<uint8_t> numbers(dim());
+        if (middles_.empty()) {
+            round_direction(r, numbers.data());
+        } else {
+            for (size_t j = 0; j < dim(); ++j) {
+                const float top = float((1 << levels_.bits[j]) - 1);
+                const float at = (r[j] - middles_[j]) / steps_[j] + top / 2;
+                numbers[j] = uint8_t(std::lround(std::clamp(at, 0.0f, top)));
+            }
+        }
+        std::memset(payload, 0, payload_bytes());
+        uint32_t level = 0;
+        for (const uint32_t n : levels_.dims) {
+            ++level;
+            for (size_t j = 0; j < n; ++j) {
+                payload[j / 8] |= uint8_t((numbers[j] >> (levels_.bits[j] - level) & 1) << (j % 8));
+            }
+            payload += (n + 7) / 8;
+        }
+        for (size_t j = 0; j < dim(); ++j) y[j] = float(value(j, numbers[j]));
+    }
+
     double value(size_t j, uint32_t number) const {
         const double y = double(number) - double((uint32_t(1) << levels_.bits[j]) - 1) / 2;
         return (steps_.empty() ? y : y * double(steps_[j])) +

@@ -164,9 +164,15 @@ class Pq final : public Quantiser {
     size_t dim() const override { return codebooks_.dim; }
     size_t payload_bytes() const override { return codebooks_.code_bytes(); }
 
-    void encode(const float* r, uint8_t* payload, float* y) const override {
-        encoder_.encode(r, 1, payload);
-        decode(payload, y);
+    void encode(const float* r, size_t n, uint8_t* payloads, size_t stride,
+                float* y) const override {
+        const size_t bytes = payload_bytes();
+        std::vector<uint8_t> codes(n * bytes);
+        encoder_.encode(r, n, codes.data());
+        decode_pq(codebooks_, codes.data(), n, y);
+        for (size_t i = 0; i < n; ++i) {
+            std::copy_n(codes.data() + i * bytes, bytes, payloads + i * stride);
+        }
     }
 
     void decode(const uint8_t* payload, float* y) const override {

@@ -19,8 +19,8 @@ constexpr std::string_view kSettings = "settings", kIds = "ids", kSlots = "slots
 constexpr std::string_view kRows[] = {"rows", "fine-rows"},
                            kFactors[] = {"factors", "fine-factors"};
 // Of indexes and codecs, so that a reader can say which of them a file is.
-constexpr std::array<std::string_view, 8> kSections = {
-    kSettings, kRows[0], kFactors[0], kRows[1], kFactors[1], kIds, kSlots, kCodec};
+constexpr std::array<std::string_view, 8> kSections = {kSettings,   kRows[0], kFactors[0], kRows[1],
+                                                       kFactors[1], kIds,     kSlots,      kCodec};
 constexpr SectionFlags kMapped = {.required = true, .mappable = true};
 constexpr size_t kPieceBytes = size_t(1) << 20;  // between two looks at the watch
 

@@ -69,7 +69,8 @@ def codec_settings(codec: object) -> Codec:
     if codec not in SUPPORT:
         raise ValueError(wanted)
     if codec in NEEDS:
-        raise ValueError(f"codec: expected {NEEDS[codec]}, got {codec!r}")
+        msg = f"codec: expected {NEEDS[codec]}, got {codec!r}"
+        raise ValueError(msg)
     return SUPPORT[codec]()
 
 

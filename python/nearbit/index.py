@@ -51,8 +51,8 @@ class Index:
         copied; ``dim`` and metric are then its own.
     refine : "float32", "float16", "sq8", ``Float32()``, ``Float16()`` or ``SQ(8)``, optional
         A finer copy of each row, kept beside the code of a codec whose distances are estimates
-        (``RaBitQ``, ``PQ`` and their like): searches re-score the best candidates by it, and ``get``
-        returns it. Default: none.
+        (``RaBitQ``, ``PQ`` and their like): searches re-score the best candidates by it, and
+        ``get`` returns it. Default: none.
     seed : int, 0 to 2**63 - 1, default 0
         Of the random choices of a codec: the same seed and calls give the same index. A trained
         codec has made its choices.
@@ -147,6 +147,7 @@ class Index:
         """
         return TrainedCodec(self._core.trained_codec())
 
+    @property
     def refine(self) -> Codec | None:
         """What the finer copy of each row is stored as; None without one."""
         return self._refine
