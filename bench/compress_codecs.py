@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import faiss
 import numpy as np
-from compress_sets import Array, Set
+from compress_sets import OVER, Array, Set
 from make.packages import data_folder
 
 import nearbit as nb
@@ -30,8 +30,6 @@ except ImportError:
 
 THREADS = 2  # to train and to encode
 ID_BYTES = 4  # of rabitqlib, which keeps them beside its codes
-
-OVER = 1.25  # a code of a size of its own is compared at a budget that it exceeds by so much
 
 # Steps of the even grid that suits a normal variable best (of unit variance), by bits.
 NORMAL_STEPS = {4: 0.3352, 8: 0.0308}

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from compress_codecs import OVER
-from compress_sets import Set
+from compress_sets import OVER, Set
 from matplotlib import pyplot as plt
 
 Result = dict[str, Any]

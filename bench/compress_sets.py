@@ -18,6 +18,8 @@ Array = NDArray[Any]
 K = 10
 READ = 100  # rows that are scored again from halves
 
+BUDGETS = (48, 96, 192)  # bytes a row
+OVER = 1.25  # a code with a size of its own is shown at a budget that it exceeds by so much
 VALIDATION, TEST = 1000, 2000  # queries
 
 
@@ -80,7 +82,7 @@ def wordnet_minilm() -> Set:
     return Set(
         name="wordnet-minilm",
         metric="l2",
-        budgets=(48, 96, 192),
+        budgets=BUDGETS,
         rows=d["docs"],
         validation=d["queries"][d["split"] == 1],
         test=d["queries"][test],
@@ -96,7 +98,7 @@ def wordnet_minilm_ip() -> Set:
     return Set(
         name="wordnet-minilm-ip",
         metric="ip",
-        budgets=(48, 96, 192),
+        budgets=BUDGETS,
         rows=d["docs"] * lengths[:, None].astype(np.float32),
         validation=d["queries"][d["split"] == 1],
         test=d["queries"][d["split"] == 2],
@@ -110,7 +112,7 @@ def fashion_mnist() -> Set:
     return Set(
         name="fashion-mnist",
         metric="l2",
-        budgets=(48, 96, 192),
+        budgets=BUDGETS,
         rows=d["base"].astype(np.float32),
         validation=queries[:VALIDATION],
         test=queries[VALIDATION:][:TEST],
@@ -125,7 +127,7 @@ def photo_sift() -> Set:
     return Set(
         name="photo-sift",
         metric="l2",
-        budgets=(48, 96),
+        budgets=BUDGETS[:2],
         rows=np.delete(rows, held_out, axis=0),
         validation=queries[:VALIDATION],
         test=queries[VALIDATION:][:TEST],

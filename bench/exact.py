@@ -70,7 +70,7 @@ def main(
     console.print(report.table(figures, about))
     # A selection must not replace the results of a whole run.
     stem = f"exact-{level.lower()}" + ("-selection" if words else "")
-    for path in report.write(figures, about, out, stem):
+    for path in report.write(figures, about, out, stem, "Exact search"):
         print(path, file=sys.stderr)
 
 

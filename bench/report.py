@@ -106,9 +106,9 @@ def table(figures: list[Figure], about: About) -> Table:
     return shown
 
 
-def markdown(figures: list[Figure], about: About, plot: str) -> str:
+def markdown(figures: list[Figure], about: About, plot: str, title: str) -> str:
     """Return the figures as a page."""
-    lines = [f"# Exact search: {summary(figures)}", ""]
+    lines = [f"# {title}: {summary(figures)}", ""]
     lines += [f"- {sentence}" for sentence in sentences(about)]
     lines += ["", f"![ratios beside what is owed]({plot})", ""]
     lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
@@ -131,12 +131,12 @@ def sentences(about: About) -> Iterator[str]:
 # ------------------------------------------------------------------------------------ the files
 
 
-def write(figures: list[Figure], about: About, folder: Path, stem: str) -> list[Path]:
+def write(figures: list[Figure], about: About, folder: Path, stem: str, title: str) -> list[Path]:
     """Write the page, everything measured, and the plot where there is a ratio."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.{kind}" for kind in ("md", "json", "png")]
     page, data, plot = paths
-    page.write_text(markdown(figures, about, plot.name))
+    page.write_text(markdown(figures, about, plot.name, title))
     content = {"about": about, "figures": [asdict(figure) for figure in figures]}
     data.write_text(json.dumps(content, indent=1) + "\n")
     draw(figures, plot)
