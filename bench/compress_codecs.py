@@ -400,7 +400,7 @@ class FaissOPQ(Faiss):
     def __init__(self, data: Set, m: int, dim: int, metric: str) -> None:
         super().__init__(partial(faiss.index_factory, data.dim, f"OPQ{m}_{dim},PQ{m}"))
         self.metric = METRICS[metric]
-        self.kept = data_folder() / f"trained-faiss-{faiss.__version__}-{data.name}-OPQ{m}"
+        self.kept = data_folder() / f"trained-faiss-{faiss.__version__}-{data.name}-OPQ{m}.index"
 
     def train(self, sample: Array) -> None:
         if not self.kept.exists():
