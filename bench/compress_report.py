@@ -189,7 +189,7 @@ def draw(data: Set, results: Results, path: Path) -> None:
     panels[0].set_ylabel("recall@10")
     panels[0].legend(fontsize=7, ncols=2)
     chart.suptitle(data.name)
-    chart.savefig(path, dpi=80, metadata={"Software": None})
+    chart.savefig(path, dpi=60, metadata={"Software": None})
     plt.close(chart)
 
 
