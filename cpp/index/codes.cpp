@@ -93,8 +93,7 @@ std::shared_ptr<const Codec> train_codec(std::shared_ptr<const Codec> codec, con
                                          size_t threads, Watch* watch) {
     if (codec->train_size() == 0) return codec;
     const TrainingSample drawn = training_sample(*codec, sample, watch);
-    return codec->train(reinterpret_cast<const float*>(drawn.rows.data()), drawn.n, threads,
-                        watch);
+    return codec->train(reinterpret_cast<const float*>(drawn.rows.data()), drawn.n, threads, watch);
 }
 
 void encode_rows(const Codec& codec, const Input& rows, size_t threads, Watch* watch,

@@ -73,8 +73,8 @@ std::shared_ptr<const Codec> Index::trained_codec() const {
     if (codec().trained()) return codecs_[0];
     throw InvalidArgument("index: expected one that is trained, got one of " +
                           std::to_string(store_->ids.n_live()) + " rows where " +
-                          std::to_string(codec().train_size()) + " train codec '" +
-                          codec().name() + "' (or index.train does)");
+                          std::to_string(codec().train_size()) + " train codec '" + codec().name() +
+                          "' (or index.train does)");
 }
 
 void Index::publish(std::shared_ptr<Store> store) {
