@@ -137,9 +137,10 @@ std::vector<Index::Staged> Index::stage(const Codecs& codecs, const Input& vecto
             const size_t row = which != nullptr ? which[i] : i;
             const std::byte* const input = vectors.rows(row, 1, scratch);
             for (size_t c = 0; c < codecs.size(); ++c) {
+                auto* const factors = reinterpret_cast<float*>(staged[c].factors.data());
                 codecs[c]->encode(input, 1, staged[c].codes.data() + i * codecs[c]->code_bytes(),
-                                  reinterpret_cast<float*>(staged[c].factors.data()) + i,
-                                  vectors.argument, row);
+                                  factors != nullptr ? factors + i : nullptr, vectors.argument,
+                                  row);
             }
         }
         if (watch != nullptr) watch->advance(end - first);
