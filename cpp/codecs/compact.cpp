@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "codecs/dense.h"
+#include "codecs/drain.h"
 #include "codecs/grid.h"
 #include "codecs/groups.h"
 #include "codecs/learn.h"
@@ -230,7 +231,7 @@ class CompactScorer final : public Scorer {
             return;
         }
         scratch.at_least(n_ * sizeof(float));
-        Drain drain(*this, block, collectors, n_ == 1 ? kSinkOfOneQuery : kSinkOfMany);
+        Drain<CompactScorer, float> drain(*this, block, collectors, n_ > 1);
         drain.bounds = reinterpret_cast<float*>(scratch.data());
         for (size_t q = 0; q < n_; ++q) drain.bounds[q] = bound(q, collectors[q]->threshold());
         const CodesBlock codes = {reinterpret_cast<const uint8_t*>(block.codes),
@@ -247,35 +248,7 @@ class CompactScorer final : public Scorer {
     ScoreError error(size_t query) const override { return errors_[query]; }
 
   private:
-    struct Drain : Sink {
-        Drain(const CompactScorer& scorer_, const Block& block_, Collector* const* collectors_,
-              uint32_t n_places)
-            : scorer(scorer_), block(block_), collectors(collectors_) {
-            items = places;
-            count = 0;
-            capacity = n_places;
-            drain = [](Sink* sink) { static_cast<Drain*>(sink)->empty(); };
-        }
-        // Candidates of one query usually come together: score each run at once.
-        void empty() {
-            uint32_t rows[kSinkOfMany];
-            for (uint32_t begin = 0, end; begin < count; begin = end) {
-                const uint32_t q = places[begin].query;
-                for (end = begin; end < count && places[end].query == q; ++end) {
-                    rows[end - begin] = places[end].row;
-                }
-                scorer.score(q, block, rows, end - begin, *collectors[q]);
-                bounds[q] = scorer.bound(q, collectors[q]->threshold());
-            }
-            count = 0;
-        }
-
-        const CompactScorer& scorer;
-        const Block& block;
-        Collector* const* collectors;
-        float* bounds = nullptr;
-        Candidate places[kSinkOfMany];
-    };
+    friend struct Drain<CompactScorer, float>;
 
     // What a kernel may compare in float: a dozen roundings, each of at most 2^-24 of what is
     // summed.

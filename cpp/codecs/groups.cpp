@@ -18,12 +18,4 @@ void take_lane(const uint8_t* group, size_t code_bytes, size_t lane, uint8_t* co
     for (size_t j = 0; j < code_bytes; ++j) code[j] = group[kGroupLanes * j + lane];
 }
 
-void take_lanes(const uint8_t* group, size_t code_bytes, const uint8_t* lanes, size_t n,
-                uint8_t* codes, size_t stride) {
-    for (size_t j = 0; j < code_bytes; ++j) {
-        const uint8_t* row = group + kGroupLanes * j;
-        for (size_t i = 0; i < n; ++i) codes[i * stride + j] = row[lanes[i]];
-    }
-}
-
 }  // namespace nearbit

@@ -27,8 +27,4 @@ void put_lanes(uint8_t* group, size_t code_bytes, size_t lane, size_t n, const u
 // Reads an item's code.
 void take_lane(const uint8_t* group, size_t code_bytes, size_t lane, uint8_t* code);
 
-// The same for n items, lanes[0..n-1] of the group; their codes are written `stride` bytes apart.
-void take_lanes(const uint8_t* group, size_t code_bytes, const uint8_t* lanes, size_t n,
-                uint8_t* codes, size_t stride);
-
 }  // namespace nearbit

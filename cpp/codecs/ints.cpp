@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "codecs/dense.h"
+#include "codecs/drain.h"
 #include "kernels/kernels.h"
 
 namespace nearbit {
@@ -39,13 +40,14 @@ class IntScorer final : public Scorer {
 
     void scan(const Block& block, Collector* const* collectors, Memory& scratch) const override {
         scratch.at_least(n_ * sizeof(double));
-        Drain drain(*this, block, collectors, reinterpret_cast<double*>(scratch.data()));
-        for (size_t q = 0; q < n_; ++q) drain.bound[q] = bound(q, collectors[q]->threshold());
+        Drain<IntScorer, double> drain(*this, block, collectors, n_ > 1);
+        drain.bounds = reinterpret_cast<double*>(scratch.data());
+        for (size_t q = 0; q < n_; ++q) drain.bounds[q] = bound(q, collectors[q]->threshold());
         const IntQueries queries = {.form = form_,
                                     .type = type_,
                                     .queries = queries_.data(),
                                     .squared_norms = squared_norms_.data(),
-                                    .bound = drain.bound,
+                                    .bound = drain.bounds,
                                     .n = uint32_t(n_)};
         kernels_.scan(queries, dim_, {rows_of(block), block.admit, block.n}, &drain);
         drain.empty();
@@ -55,50 +57,22 @@ class IntScorer final : public Scorer {
                 Collector* const* collectors) const override {
         for (size_t q = 0; q < n_; ++q) {
             for (size_t begin = 0; begin < n; begin += kAtOnce) {
-                offer(q, block, rows + begin, std::min(kAtOnce, n - begin), *collectors[q]);
+                score(q, block, rows + begin, std::min(kAtOnce, n - begin), *collectors[q]);
             }
         }
     }
 
   private:
+    friend struct Drain<IntScorer, double>;
+
     static constexpr size_t kAtOnce = kSinkOfMany;
-
-    struct Drain : Sink {
-        Drain(const IntScorer& scorer_, const Block& block_, Collector* const* collectors_,
-              double* bound_)
-            : scorer(scorer_), block(block_), collectors(collectors_), bound(bound_) {
-            items = places;
-            count = 0;
-            capacity = scorer.n_ == 1 ? kSinkOfOneQuery : kSinkOfMany;
-            drain = [](Sink* sink) { static_cast<Drain*>(sink)->empty(); };
-        }
-        // Candidates of one query usually come together: score each run at once.
-        void empty() {
-            uint32_t rows[kSinkOfMany];
-            for (uint32_t begin = 0, end; begin < count; begin = end) {
-                const uint32_t q = places[begin].query;
-                for (end = begin; end < count && places[end].query == q; ++end) {
-                    rows[end - begin] = places[end].row;
-                }
-                scorer.offer(q, block, rows, end - begin, *collectors[q]);
-                bound[q] = scorer.bound(q, collectors[q]->threshold());
-            }
-            count = 0;
-        }
-
-        const IntScorer& scorer;
-        const Block& block;
-        Collector* const* collectors;
-        double* bound;
-        Candidate places[kSinkOfMany];
-    };
 
     static const uint8_t* rows_of(const Block& block) {
         return reinterpret_cast<const uint8_t*>(block.codes);
     }
 
     // The distances that rank: exact, but for cosine's roundings in double.
-    void offer(size_t q, const Block& block, const uint32_t* rows, size_t n,
+    void score(size_t q, const Block& block, const uint32_t* rows, size_t n,
                Collector& collector) const {
         double sums[kAtOnce], squared_norms[kAtOnce];
         kernels_.gather(form_, type_, queries_.data() + q * dim_, dim_, rows_of(block), rows, n,

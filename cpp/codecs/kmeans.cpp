@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "base/threads.h"
 
 namespace nearbit {
@@ -26,7 +27,7 @@ class Seeding {
     Seeding(const float* rows, size_t n, size_t dim, size_t n_threads)
         : rows_(rows), n_(n), dim_(dim), n_threads_(n_threads), weights_(n), distances_(n) {}
 
-    void run(size_t k, Splitmix64& random, Watch* watch, float* centroids) {
+    void run(size_t k, Random& random, Watch* watch, float* centroids) {
         size_t chosen = size_t(random.below(n_));
         for (size_t c = 0; c < k; ++c) {
             float* const centroid = centroids + c * dim_;
@@ -54,7 +55,7 @@ class Seeding {
     }
 
     // A zero total means that all rows are centroids already: any will do.
-    size_t draw(Splitmix64& random) const {
+    size_t draw(Random& random) const {
         double total = 0;
         for (const float weight : weights_) total += weight;
         if (!(total > 0)) return size_t(random.below(n_));
@@ -183,15 +184,6 @@ class Update {
 
 }  // namespace
 
-std::vector<size_t> sample(size_t n, size_t n_drawn, Splitmix64& random) {
-    std::vector<size_t> drawn;
-    drawn.reserve(n_drawn);
-    for (size_t i = 0; drawn.size() < n_drawn; ++i) {
-        if (random.below(n - i) < n_drawn - drawn.size()) drawn.push_back(i);
-    }
-    return drawn;
-}
-
 NearestCentroid::NearestCentroid(const float* centroids, size_t k, size_t dim,
                                  const NearestKernels& kernels)
     : kernels_(&kernels), k_(k), dim_(dim), packed_(kernels.packed_size(k, dim) * sizeof(float)) {
@@ -233,10 +225,10 @@ Clusters kmeans(const float* rows, size_t n, size_t dim, const KMeans& settings,
                               ", got " + std::to_string(k));
     }
     Clusters clusters{std::vector<float>(k * dim), 0, 0};
-    Splitmix64 random(settings.seed);
+    Random random(settings.seed);
     {
         const size_t n_drawn = settings.seeding_rows < n / k ? settings.seeding_rows * k : n;
-        const std::vector<size_t> drawn = sample(n, n_drawn, random);
+        const std::vector<uint64_t> drawn = sample(random, n, n_drawn);
         std::vector<float> copy(n_drawn * dim);
         for (size_t i = 0; i < n_drawn; ++i) {
             std::memcpy(copy.data() + i * dim, rows + drawn[i] * dim, dim * sizeof(float));

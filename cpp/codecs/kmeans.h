@@ -12,34 +12,6 @@
 
 namespace nearbit {
 
-// splitmix64: the same numbers everywhere.
-class Splitmix64 {
-  public:
-    explicit Splitmix64(uint64_t seed) : state_(seed) {}
-    uint64_t next() {
-        uint64_t z = state_ += 0x9e3779b97f4a7c15;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-        return z ^ (z >> 31);
-    }
-    // 0 <= below(n) < n, each as likely as the others. n >= 1.
-    uint64_t below(uint64_t n) {
-        const uint64_t rest = (0 - n) % n;  // 2^64 modulo n: so many numbers are one too many
-        for (;;) {
-            const uint64_t x = next();
-            if (x >= rest) return x % n;
-        }
-    }
-    // 0 <= unit() < 1
-    double unit() { return double(next() >> 11) * 0x1p-53; }
-
-  private:
-    uint64_t state_;
-};
-
-// n_drawn of the numbers 0..n-1 at random, ascending. n_drawn <= n.
-std::vector<size_t> sample(size_t n, size_t n_drawn, Splitmix64& random);
-
 // Centroids packed for finding the nearest. Threads may share it.
 class NearestCentroid {
   public:

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "base/threads.h"
 
 namespace nearbit {
@@ -57,8 +58,8 @@ PqCodebooks train_pq(const float* rows, size_t n, size_t dim, const PqSettings& 
     }
     books.centroids.resize(k * dim);
 
-    Splitmix64 random(settings.seed);
-    const std::vector<size_t> drawn = sample(n, std::min(n, kTrainingRows * k), random);
+    Random random(settings.seed);
+    const std::vector<uint64_t> drawn = sample(random, n, std::min(n, kTrainingRows * k));
     std::vector<uint64_t> seeds(books.m);
     for (uint64_t& seed : seeds) seed = random.next();
     if (watch) watch->expect(books.m * settings.iterations * drawn.size());

@@ -42,13 +42,13 @@ void Flat::encode(size_t first, const std::byte* rows, size_t n, const char* arg
         return;
     }
     Memory codes(std::min(n, kGroupLanes) * code_bytes);
-    for (size_t begin = 0; begin < n; begin += kGroupLanes) {
-        const size_t m = std::min(kGroupLanes, n - begin);
+    for (size_t begin = 0, m; begin < n; begin += m) {
+        const size_t slot = first + begin, lane = slot % kGroupLanes;
+        m = std::min(kGroupLanes - lane, n - begin);
         codec_->encode(rows + begin * row_bytes, m, codes.data(), nullptr, argument,
                        first_row + begin);
-        for (size_t i = 0; i < m; ++i) {
-            put(first + begin + i, codes.data() + i * code_bytes, nullptr);
-        }
+        put_lanes(reinterpret_cast<uint8_t*>(codes_.at(slot / kGroupLanes)), code_bytes, lane, m,
+                  reinterpret_cast<const uint8_t*>(codes.data()));
     }
 }
 

@@ -422,18 +422,9 @@ TEST(Groups, LanesComeOutAsTheyWentIn) {
         for (size_t j = 0; j < code_bytes; ++j) {
             EXPECT_EQ(together[32 * j + 5], codes[5 * code_bytes + j]);
         }
-        Bytes code(code_bytes), some(3 * (code_bytes + 2), 77);
+        Bytes code(code_bytes);
         take_lane(together.data(), code_bytes, 31, code.data());
         EXPECT_TRUE(std::equal(code.begin(), code.end(), &codes[31 * code_bytes]));
-        const uint8_t lanes[] = {9, 0, 31};
-        take_lanes(together.data(), code_bytes, lanes, 3, some.data(), code_bytes + 2);
-        for (size_t i = 0; i < 3; ++i) {
-            EXPECT_TRUE(std::equal(code.begin(), code.end(), &codes[31 * code_bytes]));
-            EXPECT_EQ(
-                std::memcmp(&some[i * (code_bytes + 2)], &codes[lanes[i] * code_bytes], code_bytes),
-                0);
-            EXPECT_EQ(some[i * (code_bytes + 2) + code_bytes], 77);
-        }
     }
 }
 

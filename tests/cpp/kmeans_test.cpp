@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace nearbit {
 namespace {
 
 std::vector<float> random_rows(size_t n, size_t dim, uint64_t seed, float offset = 0) {
-    Splitmix64 random(seed);
+    Random random(seed);
     std::vector<float> rows(n * dim);
     for (float& x : rows) x = float(random.unit() * 2 - 1) + offset;
     return rows;
@@ -24,7 +25,7 @@ std::vector<float> random_rows(size_t n, size_t dim, uint64_t seed, float offset
 
 // Small integers, of which every product and sum is exact, and ties abound.
 std::vector<float> integer_rows(size_t n, size_t dim, uint64_t seed) {
-    Splitmix64 random(seed);
+    Random random(seed);
     std::vector<float> rows(n * dim);
     for (float& x : rows) x = float(int(random.below(5)) - 2);
     return rows;
@@ -32,7 +33,7 @@ std::vector<float> integer_rows(size_t n, size_t dim, uint64_t seed) {
 
 // n rows around n_centres centres that are far from each other.
 std::vector<float> clustered_rows(size_t n, size_t dim, size_t n_centres, uint64_t seed) {
-    Splitmix64 random(seed);
+    Random random(seed);
     const std::vector<float> centres = random_rows(n_centres, dim, seed + 1);
     std::vector<float> rows(n * dim);
     for (size_t i = 0; i < n; ++i) {
@@ -240,9 +241,9 @@ TEST(KMeans, StopsWhereNoRowChanges) {
 // Lloyd's algorithm in double from rows drawn at random.
 double plain_lloyd(const std::vector<float>& rows, size_t dim, size_t k, uint64_t seed) {
     const size_t n = rows.size() / dim;
-    Splitmix64 random(seed);
+    Random random(seed);
     std::vector<float> centroids;
-    for (const size_t i : sample(n, k, random)) {
+    for (const uint64_t i : sample(random, n, k)) {
         centroids.insert(centroids.end(), rows.begin() + std::ptrdiff_t(i * dim),
                          rows.begin() + std::ptrdiff_t((i + 1) * dim));
     }
@@ -329,19 +330,6 @@ TEST(KMeans, ReportsItsWorkAndCanBeStopped) {
         stopper.stop_at = 2;
         EXPECT_THROW(kmeans(rows.data(), 20000, 16, settings, threads, &stopper), InvalidState);
     }
-}
-
-TEST(Sample, IsAscendingAndWithoutRepeats) {
-    Splitmix64 random(3);
-    std::vector<size_t> counts(20);
-    for (int i = 0; i < 20000; ++i) {
-        const std::vector<size_t> drawn = sample(20, 5, random);
-        ASSERT_EQ(drawn.size(), 5u);
-        for (size_t j = 1; j < 5; ++j) ASSERT_LT(drawn[j - 1], drawn[j]);
-        for (const size_t x : drawn) ++counts[x];
-    }
-    for (const size_t count : counts) EXPECT_NEAR(double(count), 5000, 400);
-    EXPECT_EQ(sample(7, 7, random).size(), 7u);
 }
 
 }  // namespace

@@ -10,12 +10,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace nearbit {
 namespace {
 
 std::vector<float> random_rows(size_t n, size_t dim, uint64_t seed) {
-    Splitmix64 random(seed);
+    Random random(seed);
     std::vector<float> rows(n * dim);
     for (float& x : rows) x = float(random.unit() * 2 - 1);
     return rows;
