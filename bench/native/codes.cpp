@@ -67,11 +67,10 @@ struct Data {
 };
 
 void nibble_scan(benchmark::State& state) {
-    const bool small = state.range(2) <= 128;
     Data data(state, 1, uint32_t(state.range(2)));
     for (auto _ : state) {
         for (uint32_t first = 0; first < data.n; first += data.n_in_block) {
-            kernels().codes.nibble_scan({data.nibbles.data(), data.n_bytes, 0, 1, 0, small},
+            kernels().codes.nibble_scan({data.nibbles.data(), data.n_bytes, 0, 1, 0, {}, 0},
                                         data.block(first), data.bound.data(), &data.sink);
         }
     }
@@ -79,14 +78,20 @@ void nibble_scan(benchmark::State& state) {
 }
 
 void nibble_tile(benchmark::State& state) {
-    const bool small = state.range(2) <= 128;
     Data data(state, uint32_t(state.range(3)), uint32_t(state.range(2)));
     for (auto _ : state) {
         for (uint32_t first = 0; first < data.n; first += data.n_in_block) {
-            kernels().codes.nibble_tile(
-                {data.nibbles.data(), 32 * data.n_bytes, data.n_bytes, 0, data.gain.data(),
-                 data.offset.data(), data.bound.data(), data.nq, small},
-                data.block(first), &data.sink);
+            kernels().codes.nibble_tile({data.nibbles.data(),
+                                         32 * data.n_bytes,
+                                         data.n_bytes,
+                                         0,
+                                         data.gain.data(),
+                                         data.offset.data(),
+                                         data.bound.data(),
+                                         data.nq,
+                                         {},
+                                         nullptr},
+                                        data.block(first), &data.sink);
         }
     }
     data.count(state);

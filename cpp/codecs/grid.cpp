@@ -22,10 +22,12 @@ constexpr int kLargestInt = 4095;  // of a query's numbers: 13 bits with the sig
 
 struct Levels {
     std::vector<uint32_t> dims;
+    std::vector<uint32_t> n_bytes;
     std::vector<uint8_t> bits;  // of each dimension
 
     explicit Levels(std::vector<uint32_t> level_dims) : dims(std::move(level_dims)), bits(dims[0]) {
         for (const uint32_t n : dims) {
+            n_bytes.push_back((n + 7) / 8);
             for (uint32_t j = 0; j < n; ++j) ++bits[j];
         }
     }
@@ -44,6 +46,7 @@ class GridQueries final : public QuantisedQueries {
         states_.resize(n);
         gains_.resize(n);
         offsets_.resize(n);
+        offsets_all_.resize(n);
         for (size_t q = 0; q < n; ++q) prepare(q, z + q * dim_, steps, middles);
     }
 
@@ -73,18 +76,23 @@ class GridQueries final : public QuantisedQueries {
 
     void scan(const CodesBlock& block, const float* bounds, Sink* sink) const override {
         const auto* const tables = reinterpret_cast<const uint8_t*>(tables_.data());
+        const FinerPlanes finer = {levels_.n_bytes.data() + 1, levels_.count() - 1};
         if (n_ == 1) {
-            const NibbleQuery query = {tables, n_bytes_, 0, gains_[0], offsets_[0], false};
+            const NibbleQuery query = {tables, n_bytes_,       0, gains_[0], offsets_[0],
+                                       finer,  offsets_all_[0]};
             kernels_.nibble_scan(query, block, bounds, sink);
             return;
         }
-        const NibbleTile tile = {tables,          n_bytes_ * 32, n_bytes_,     0,    gains_.data(),
-                                 offsets_.data(), bounds,        uint32_t(n_), false};
+        const NibbleTile tile = {tables,        n_bytes_ * 32,      n_bytes_, 0,
+                                 gains_.data(), offsets_.data(),    bounds,   uint32_t(n_),
+                                 finer,         offsets_all_.data()};
         kernels_.nibble_tile(tile, block, sink);
     }
 
     double largest(size_t q) const override {
-        return std::abs(double(offsets_[q])) + double(gains_[q]) * 510 * double(n_bytes_);
+        // All planes come to less than twice what the first does.
+        const double offset = std::max(std::abs(offsets_[q]), std::abs(offsets_all_[q]));
+        return offset + double(gains_[q]) * 1020 * double(n_bytes_);
     }
 
   private:
@@ -125,7 +133,8 @@ class GridQueries final : public QuantisedQueries {
     // in steps that make the widest fit a byte; rounded up, so that a sum of entries bounds that of
     // the numbers.
     void prepare_tables(size_t q) {
-        int32_t sums[16], widest = 1, least_of_all = 0;
+        int32_t sums[16], widest = 1, least_of_first = 0;
+        double least_of_all = 0;
         auto* const tables = reinterpret_cast<uint8_t*>(tables_.data()) + q * n_bytes_ * 32;
         const auto fill = [&](size_t nibble) {
             const int16_t* const four = ints(q) + 4 * nibble;
@@ -143,7 +152,12 @@ class GridQueries final : public QuantisedQueries {
         const int32_t step = (widest + 254) / 255;
         for (size_t nibble = 0; nibble < 2 * n_bytes_; ++nibble) {
             const int32_t least = fill(nibble);
-            least_of_all += least;
+            least_of_first += least;
+            double weight = 1;
+            for (const uint32_t n_bytes : levels_.n_bytes) {
+                if (nibble < 2 * n_bytes) least_of_all += weight * least;
+                weight /= 2;
+            }
             for (int pattern = 0; pattern < 16; ++pattern) {
                 tables[16 * nibble + size_t(pattern)] =
                     uint8_t((sums[pattern] - least + step - 1) / step);
@@ -151,7 +165,8 @@ class GridQueries final : public QuantisedQueries {
         }
         const State& s = states_[q];
         gains_[q] = float(s.first_gain * step);
-        offsets_[q] = float(s.first_gain * least_of_all + s.first_offset);
+        offsets_[q] = float(s.first_gain * least_of_first + s.first_offset);
+        offsets_all_[q] = float(s.first_gain * least_of_all + s.offset);
     }
 
     const CodesKernels& kernels_;
@@ -160,7 +175,7 @@ class GridQueries final : public QuantisedQueries {
     size_t n_bytes_, padded_;
     Memory ints_, tables_;
     std::vector<State> states_;
-    std::vector<float> gains_, offsets_;
+    std::vector<float> gains_, offsets_, offsets_all_;  // of sums of entries
 };
 
 class Grid final : public Quantiser {
@@ -168,7 +183,7 @@ class Grid final : public Quantiser {
     // middles empty: a code is a direction, and each row finds its own multiple of the steps.
     Grid(std::vector<uint32_t> level_dims, std::vector<float> middles, std::vector<float> steps)
         : levels_(std::move(level_dims)), middles_(std::move(middles)), steps_(std::move(steps)) {
-        for (const uint32_t n : levels_.dims) payload_bytes_ += (n + 7) / 8;
+        for (const uint32_t n : levels_.n_bytes) payload_bytes_ += n;
     }
 
     size_t dim() const override { return levels_.dims[0]; }

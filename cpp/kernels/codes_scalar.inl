@@ -1,15 +1,13 @@
 // Compact codes in plain C++: the reference, and what runs where there is no better one.
 namespace codes {
 
-// What sums a group's payload, and how a sum becomes a distance.
+// What sums a group's bytes: each byte by its table or tables.
 struct PlainNibbles {
     const uint8_t* tables;
-    size_t n_bytes;
 
-    void add(const uint8_t* payload, uint32_t* sums) const {
-        for (size_t b = 0; b < n_bytes; ++b) {
+    void add(const uint8_t* bytes, size_t n_bytes, uint32_t* sums) const {
+        for (size_t b = 0; b < n_bytes; ++b, bytes += kLanes) {
             const uint8_t* table = tables + 32 * b;
-            const uint8_t* bytes = payload + kLanes * b;
             for (uint32_t i = 0; i < kLanes; ++i) {
                 sums[i] += uint32_t(table[bytes[i] & 15]) + table[16 + (bytes[i] >> 4)];
             }
@@ -19,59 +17,88 @@ struct PlainNibbles {
 
 struct PlainBytes {
     const uint8_t* tables;
-    size_t n_bytes;
 
-    void add(const uint8_t* payload, uint32_t* sums) const {
-        for (size_t b = 0; b < n_bytes; ++b) {
+    void add(const uint8_t* bytes, size_t n_bytes, uint32_t* sums) const {
+        for (size_t b = 0; b < n_bytes; ++b, bytes += kLanes) {
             const uint8_t* table = tables + 256 * b;
-            const uint8_t* bytes = payload + kLanes * b;
             for (uint32_t i = 0; i < kLanes; ++i) sums[i] += table[bytes[i]];
         }
     }
 };
 
+// How sums become distances.
+struct PlainTerms {
+    size_t n_bytes, first_byte;
+    float gain, offset;
+    FinerPlanes finer;
+    float offset_all;
+    uint32_t query;
+    const float* bound;
+};
+
 template <class Tables>
-void plain_group(const Tables& tables, size_t first_byte, float gain, float offset,
-                 const CodesBlock& block, uint32_t group, uint32_t query, const float* bound,
-                 Sink* sink) {
+void plain_group(const Tables& tables, const PlainTerms& terms, const CodesBlock& block,
+                 uint32_t group, Sink* sink) {
     const uint32_t lanes = lanes_of(block, group);
     if (lanes == 0) return;
     const uint8_t* at = group_at(block, group);
-    uint32_t sums[kLanes] = {};
-    tables.add(at + kLanes * (factor_bytes(block.factors) + first_byte), sums);
+    const uint8_t* bytes = at + kLanes * (factor_bytes(block.factors) + terms.first_byte);
+    uint32_t first[kLanes] = {};
+    float all[kLanes];
+    tables.add(bytes, terms.n_bytes, first);
+    for (uint32_t i = 0; i < kLanes; ++i) all[i] = float(first[i]);
+    bytes += kLanes * terms.n_bytes;
+    float weight = 1;
+    for (uint32_t l = 0; l < terms.finer.n; ++l) {
+        uint32_t sums[kLanes] = {};
+        tables.add(bytes, terms.finer.n_bytes[l], sums);
+        bytes += kLanes * terms.finer.n_bytes[l];
+        weight /= 2;
+        for (uint32_t i = 0; i < kLanes; ++i) all[i] += weight * float(sums[i]);
+    }
     for (uint32_t i = 0; i < kLanes; ++i) {
         if ((lanes >> i & 1) == 0) continue;
         const Factors factors = factors_of(block.factors, at, i);
-        if (factors.norm - factors.scale * (gain * float(sums[i]) + offset) <= *bound) {
-            make_room(sink);
-            report(sink, query, group * kLanes + i, 0.0f);
-        }
+        const auto within = [&](float sum, float offset) {
+            return factors.norm - factors.scale * (terms.gain * sum + offset) <= *terms.bound;
+        };
+        if (!within(float(first[i]), terms.offset)) continue;
+        if (terms.finer.n != 0 && !within(all[i], terms.offset_all)) continue;
+        make_room(sink);
+        report(sink, terms.query, group * kLanes + i, 0.0f);
     }
 }
 
 void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float* bound,
                  Sink* sink) {
-    const PlainNibbles tables = {query.tables, query.n_bytes};
+    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset,
+                              query.finer,   query.offset_all, 0,          bound};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
-        plain_group(tables, query.first_byte, query.gain, query.offset, block, group, 0, bound,
-                    sink);
+        plain_group(PlainNibbles{query.tables}, terms, block, group, sink);
     }
 }
 
 void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
-    const PlainBytes tables = {query.tables, query.n_bytes};
+    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset, {}, 0, 0,
+                              bound};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
-        plain_group(tables, query.first_byte, query.gain, query.offset, block, group, 0, bound,
-                    sink);
+        plain_group(PlainBytes{query.tables}, terms, block, group, sink);
     }
 }
 
 void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
-            const PlainNibbles tables = {tile.tables + q * tile.stride, tile.n_bytes};
-            plain_group(tables, tile.first_byte, tile.gain[q], tile.offset[q], block, group, q,
-                        tile.bound + q, sink);
+            const float offset_all = tile.finer.n != 0 ? tile.offset_all[q] : 0;
+            const PlainTerms terms = {tile.n_bytes,
+                                      tile.first_byte,
+                                      tile.gain[q],
+                                      tile.offset[q],
+                                      tile.finer,
+                                      offset_all,
+                                      q,
+                                      tile.bound + q};
+            plain_group(PlainNibbles{tile.tables + q * tile.stride}, terms, block, group, sink);
         }
     }
 }
@@ -79,9 +106,10 @@ void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
 void byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
-            const PlainBytes tables = {tile.tables + q * tile.stride, tile.n_bytes};
-            plain_group(tables, tile.first_byte, tile.gain[q], tile.offset[q], block, group, q,
-                        tile.bound + q, sink);
+            const PlainTerms terms = {
+                tile.n_bytes,  tile.first_byte, tile.gain[q], tile.offset[q], {}, 0, q,
+                tile.bound + q};
+            plain_group(PlainBytes{tile.tables + q * tile.stride}, terms, block, group, sink);
         }
     }
 }

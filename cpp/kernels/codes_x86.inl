@@ -63,6 +63,7 @@ inline uint16_t least_sum(const CodeFactors& kinds, float gain, float offset, fl
 // A query's part in the test of a row.
 struct Terms {
     float gain, offset;
+    float offset_all;  // with all planes, where there are finer ones
     const float* bound;
     uint32_t number;
     float bound_now;
@@ -85,20 +86,26 @@ struct Totals {
                  to_floats(_mm256_extracti128_si256(a, 1)),
                  to_floats(_mm256_extracti128_si256(b, 1))}};
     }
+    static Totals none() {
+        const __m256 zero = _mm256_setzero_ps();
+        return {{zero, zero, zero, zero}};
+    }
     static __m256 to_floats(__m128i x) { return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(x)); }
 
-    void add(const Sums& sums) {
+    void add(const Sums& sums, float weight) {
         const Totals more = of(sums);
-        for (int i = 0; i < 4; ++i) eight[i] = _mm256_add_ps(eight[i], more.eight[i]);
+        for (int i = 0; i < 4; ++i) {
+            eight[i] = _mm256_fmadd_ps(_mm256_set1_ps(weight), more.eight[i], eight[i]);
+        }
     }
 };
 
-NEARBIT_HOT uint32_t lanes_within(const Totals& totals, const GroupFactors& factors,
+NEARBIT_HOT uint32_t lanes_within(const Totals& totals, float offset, const GroupFactors& factors,
                                   const Terms& terms) {
     uint32_t within = 0;
     for (uint32_t i = 0; i < 4; ++i) {
-        const __m256 x = _mm256_fmadd_ps(_mm256_set1_ps(terms.gain), totals.eight[i],
-                                         _mm256_set1_ps(terms.offset));
+        const __m256 x =
+            _mm256_fmadd_ps(_mm256_set1_ps(terms.gain), totals.eight[i], _mm256_set1_ps(offset));
         const __m256 d = _mm256_fnmadd_ps(_mm256_load_ps(factors.scale + 8 * i), x,
                                           _mm256_load_ps(factors.norm + 8 * i));
         const __m256 below = _mm256_cmp_ps(d, _mm256_set1_ps(terms.bound_now), _CMP_LE_OQ);
@@ -107,11 +114,13 @@ NEARBIT_HOT uint32_t lanes_within(const Totals& totals, const GroupFactors& fact
     return within;
 }
 
-inline void report_some(uint32_t within, const Totals& totals, const GroupFactors& factors,
-                        const CodesBlock& block, uint32_t group, Terms& terms, Sink* sink) {
+// Reports the items of `within` that are still within a bound that has fallen meanwhile.
+inline void report_some(uint32_t within, const Totals& totals, float offset,
+                        const GroupFactors& factors, const CodesBlock& block, uint32_t group,
+                        Terms& terms, Sink* sink) {
     if (make_room(sink)) {
         terms.read_bound(block.factors);
-        within &= lanes_within(totals, factors, terms);
+        within &= lanes_within(totals, offset, factors, terms);
     }
     for (within &= lanes_of(block, group); within != 0; within &= within - 1) {
         report(sink, terms.number, group * kLanes + uint32_t(_tzcnt_u32(within)), 0.0f);
@@ -121,8 +130,10 @@ inline void report_some(uint32_t within, const Totals& totals, const GroupFactor
 // Reports the items of a group that are within the bound.
 NEARBIT_HOT void judge(const Totals& totals, const GroupFactors& factors, const CodesBlock& block,
                        uint32_t group, Terms& terms, Sink* sink) {
-    const uint32_t within = lanes_within(totals, factors, terms);
-    if (within != 0) report_some(within, totals, factors, block, group, terms, sink);
+    const uint32_t within = lanes_within(totals, terms.offset, factors, terms);
+    if (within != 0) {
+        report_some(within, totals, terms.offset, factors, block, group, terms, sink);
+    }
 }
 
 // The factors of the group that a scan is at, decoded when they are asked for.
@@ -200,7 +211,7 @@ constexpr size_t kFullBytes = 128;  // whose 256 look-ups of 255 fit in 16 bits
 
 // The sums of Q queries over n_bytes <= kFullBytes bytes of a group. A byte of 32 small codes is 9
 // operations, 3 of them shared by the queries.
-template <int Q, bool kSmall>
+template <int Q>
 NEARBIT_HOT void add_nibbles(const uint8_t* const* tables, const uint8_t* payload, size_t n_bytes,
                              Sums (&out)[Q]) {
     const __m256i half = _mm256_set1_epi8(0x0f);
@@ -220,16 +231,9 @@ NEARBIT_HOT void add_nibbles(const uint8_t* const* tables, const uint8_t* payloa
             const __m256i of_high = _mm256_broadcastsi128_si256(_mm_loadu_si128(table + 1));
             const __m256i a = _mm256_shuffle_epi8(of_low, low);
             const __m256i b = _mm256_shuffle_epi8(of_high, high);
-            if (kSmall) {
-                const __m256i both = _mm256_add_epi8(a, b);
-                all[q] = _mm256_add_epi16(all[q], both);
-                odd[q] = _mm256_add_epi16(odd[q], _mm256_srli_epi16(both, 8));
-            } else {
-                all[q] = _mm256_add_epi16(all[q], _mm256_add_epi16(a, b));
-                const __m256i of_odd =
-                    _mm256_add_epi16(_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8));
-                odd[q] = _mm256_add_epi16(odd[q], of_odd);
-            }
+            all[q] = _mm256_add_epi16(all[q], _mm256_add_epi16(a, b));
+            odd[q] = _mm256_add_epi16(
+                odd[q], _mm256_add_epi16(_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8)));
         }
     }
 #if defined(__GNUC__)
@@ -240,99 +244,116 @@ NEARBIT_HOT void add_nibbles(const uint8_t* const* tables, const uint8_t* payloa
     for (int q = 0; q < Q; ++q) out[q] = Sums::of(all[q], odd[q]);
 }
 
-template <int Q, bool kSmall, class Factors>
-NEARBIT_HOT void nibbles_group(const Place& place, const uint8_t* const* tables, Terms (&terms)[Q],
-                               uint32_t group, Factors&& factors) {
+// Adds a plane's sums, so many times, to the totals of Q queries on a group.
+template <int Q>
+NEARBIT_HOT void add_plane(const uint8_t* const* tables, const uint8_t* payload, size_t n_bytes,
+                           float weight, Totals (&totals)[Q]) {
+    const uint8_t* from[Q];
+    for (int q = 0; q < Q; ++q) from[q] = tables[q];
+    while (n_bytes != 0) {
+        const size_t n = n_bytes < kFullBytes ? n_bytes : kFullBytes;
+        Sums sums[Q];
+        add_nibbles<Q>(from, payload, n, sums);
+        for (int q = 0; q < Q; ++q) {
+            from[q] += 32 * n;
+            totals[q].add(sums[q], weight);
+        }
+        payload += kLanes * n;
+        n_bytes -= n;
+    }
+}
+
+// Reports the items of a group that are within the bound by their first plane, totals, and then by
+// all planes: those are summed for the whole group, which takes less time than an item alone would.
+NEARBIT_HOT void judge_planes(const Place& place, const FinerPlanes& finer, const uint8_t* tables,
+                              Totals (&totals)[1], const GroupFactors& factors, uint32_t group,
+                              Terms& terms) {
+    if (finer.n == 0) {
+        judge(totals[0], factors, place.block, group, terms, place.sink);
+        return;
+    }
+    uint32_t within = lanes_within(totals[0], terms.offset, factors, terms);
+    within &= lanes_of(place.block, group);
+    if (within == 0) return;
+    const uint8_t* payload = group_at(place.block, group) + place.payload + kLanes * place.n_bytes;
+    float weight = 1;
+    for (uint32_t l = 0; l < finer.n; ++l) {
+        weight /= 2;
+        add_plane<1>(&tables, payload, finer.n_bytes[l], weight, totals);
+        payload += kLanes * size_t(finer.n_bytes[l]);
+    }
+    within &= lanes_within(totals[0], terms.offset_all, factors, terms);
+    if (within == 0) return;
+    report_some(within, totals[0], terms.offset_all, factors, place.block, group, terms,
+                place.sink);
+}
+
+template <int Q, class Factors>
+NEARBIT_HOT void nibbles_group(const Place& place, const FinerPlanes& finer,
+                               const uint8_t* const* tables, Terms (&terms)[Q], uint32_t group,
+                               Factors&& factors) {
     const uint8_t* payload = group_at(place.block, group) + place.payload;
-    Sums sums[Q];
     if (place.n_bytes <= kFullBytes) {
-        add_nibbles<Q, kSmall>(tables, payload, place.n_bytes, sums);
+        Sums sums[Q];
+        add_nibbles<Q>(tables, payload, place.n_bytes, sums);
         for (int q = 0; q < Q; ++q) {
             if (!sums[q].any_from(terms[q].least)) continue;
-            const GroupFactors& decoded = factors.get();
-            judge(Totals::of(sums[q]), decoded, place.block, group, terms[q], place.sink);
+            Totals totals[1] = {Totals::of(sums[q])};
+            judge_planes(place, finer, tables[q], totals, factors.get(), group, terms[q]);
         }
         return;
     }
     Totals totals[Q];
+    for (Totals& of_query : totals) of_query = Totals::none();
+    add_plane<Q>(tables, payload, place.n_bytes, 1, totals);
     for (int q = 0; q < Q; ++q) {
-        for (__m256& eight : totals[q].eight) eight = _mm256_setzero_ps();
+        Totals own[1] = {totals[q]};
+        judge_planes(place, finer, tables[q], own, factors.get(), group, terms[q]);
     }
-    const uint8_t* rest[Q];
-    for (int q = 0; q < Q; ++q) rest[q] = tables[q];
-    for (size_t done = 0; done < place.n_bytes; done += kFullBytes) {
-        const size_t left = place.n_bytes - done;
-        add_nibbles<Q, kSmall>(rest, payload, left < kFullBytes ? left : kFullBytes, sums);
-        payload += kLanes * kFullBytes;
-        for (int q = 0; q < Q; ++q) {
-            rest[q] += 32 * kFullBytes;
-            totals[q].add(sums[q]);
-        }
-    }
-    for (int q = 0; q < Q; ++q) {
-        judge(totals[q], factors.get(), place.block, group, terms[q], place.sink);
-    }
-}
-
-template <bool kSmall>
-void nibble_scan_of(const NibbleQuery& query, const CodesBlock& block, const float* bound,
-                    Sink* sink) {
-    const Place place(block, query.n_bytes, query.first_byte, sink);
-    const uint8_t* const tables[1] = {query.tables};
-    Terms terms[1] = {{query.gain, query.offset, bound, 0, 0, 0}};
-    terms[0].read_bound(block.factors);
-    LazyFactors factors = {block, 0, {}};
-    scan_groups(block, [&](uint32_t group) {
-        factors.group = group;
-        nibbles_group<1, kSmall>(place, tables, terms, group, factors);
-    });
 }
 
 void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float* bound,
                  Sink* sink) {
-    if (query.small) {
-        nibble_scan_of<true>(query, block, bound, sink);
-    } else {
-        nibble_scan_of<false>(query, block, bound, sink);
-    }
+    const Place place(block, query.n_bytes, query.first_byte, sink);
+    const uint8_t* const tables[1] = {query.tables};
+    Terms terms[1] = {{query.gain, query.offset, query.offset_all, bound, 0, 0, 0}};
+    terms[0].read_bound(block.factors);
+    LazyFactors factors = {block, 0, {}};
+    scan_groups(block, [&](uint32_t group) {
+        factors.group = group;
+        nibbles_group<1>(place, query.finer, tables, terms, group, factors);
+    });
 }
 
 // Queries from q on, as many at once as go into Q, the rest with fewer.
-template <int Q, bool kSmall>
+template <int Q>
 void nibbles_piece(const Place& place, const NibbleTile& tile, uint32_t& q, Piece& piece) {
     for (; q + Q <= tile.nq; q += Q) {
         const uint8_t* tables[Q];
         Terms terms[Q];
         for (uint32_t i = 0; i < Q; ++i) {
+            const float offset_all = tile.finer.n != 0 ? tile.offset_all[q + i] : 0;
             tables[i] = tile.tables + (q + i) * tile.stride;
-            terms[i] = {tile.gain[q + i], tile.offset[q + i], tile.bound + q + i, q + i, 0, 0};
+            terms[i] = {
+                tile.gain[q + i], tile.offset[q + i], offset_all, tile.bound + q + i, q + i, 0, 0};
             terms[i].read_bound(place.block.factors);
         }
         for (uint32_t i = 0; i < piece.n; ++i) {
-            nibbles_group<Q, kSmall>(place, tables, terms, piece.groups[i],
-                                     piece.factors_at(i, place.block, q == 0));
+            nibbles_group<Q>(place, tile.finer, tables, terms, piece.groups[i],
+                             piece.factors_at(i, place.block, q == 0));
         }
     }
 }
 
-template <bool kSmall>
-void nibble_tile_of(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
+void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
     const Place place(block, tile.n_bytes, tile.first_byte, sink);
     tile_pieces(block, [&](Piece& piece) {
         uint32_t q = 0;
-        if constexpr (kTileQueries > 4) nibbles_piece<kTileQueries, kSmall>(place, tile, q, piece);
-        nibbles_piece<4, kSmall>(place, tile, q, piece);
-        nibbles_piece<2, kSmall>(place, tile, q, piece);
-        nibbles_piece<1, kSmall>(place, tile, q, piece);
+        if constexpr (kTileQueries > 4) nibbles_piece<kTileQueries>(place, tile, q, piece);
+        nibbles_piece<4>(place, tile, q, piece);
+        nibbles_piece<2>(place, tile, q, piece);
+        nibbles_piece<1>(place, tile, q, piece);
     });
-}
-
-void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
-    if (tile.small) {
-        nibble_tile_of<true>(tile, block, sink);
-    } else {
-        nibble_tile_of<false>(tile, block, sink);
-    }
 }
 
 // ------------------------------------------------------------------------------------- bytes
@@ -364,16 +385,14 @@ NEARBIT_HOT void bytes_groups(const Place& place, const uint8_t* tables, Terms& 
         return;
     }
     Totals totals[kByteGroups];
-    for (uint32_t i = 0; i < kByteGroups; ++i) {
-        for (__m256& eight : totals[i].eight) eight = _mm256_setzero_ps();
-    }
+    for (Totals& of_group : totals) of_group = Totals::none();
     for (size_t done = 0; done < place.n_bytes; done += kFullLooks) {
         const size_t left = place.n_bytes - done;
         add_bytes(tables, payloads, left < kFullLooks ? left : kFullLooks, sums);
         tables += 256 * kFullLooks;
         for (uint32_t i = 0; i < kByteGroups; ++i) {
             payloads[i] += kLanes * kFullLooks;
-            totals[i].add(sums[i]);
+            totals[i].add(sums[i], 1);
         }
     }
     for (uint32_t i = 0; i < some.n; ++i) {
@@ -383,7 +402,7 @@ NEARBIT_HOT void bytes_groups(const Place& place, const uint8_t* tables, Terms& 
 
 void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
     const Place place(block, query.n_bytes, query.first_byte, sink);
-    Terms terms = {query.gain, query.offset, bound, 0, 0, 0};
+    Terms terms = {query.gain, query.offset, 0, bound, 0, 0, 0};
     terms.read_bound(block.factors);
     GroupFactors room;
     Together some = {};
@@ -404,7 +423,7 @@ void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bou
 
 void bytes_piece(const Place& place, const ByteTile& tile, uint32_t q, Piece& piece) {
     const CodesBlock& block = place.block;
-    Terms terms = {tile.gain[q], tile.offset[q], tile.bound + q, q, 0, 0};
+    Terms terms = {tile.gain[q], tile.offset[q], 0, tile.bound + q, q, 0, 0};
     terms.read_bound(block.factors);
     const uint8_t* const tables = tile.tables + q * tile.stride;
     uint32_t first = 0;

@@ -227,14 +227,24 @@ struct CodesBlock {
     uint32_t n;             // items of the last group from n on hold anything
 };
 
+// Planes that lie behind a plane's bytes, one behind the other, each of no more bytes than the one
+// before, and count half of it. They are looked up in the same tables, from the first on.
+struct FinerPlanes {
+    const uint32_t* n_bytes;  // n
+    uint32_t n;
+};
+
 // sum: of tables[b][0][low half] + tables[b][1][high half] over the n_bytes bytes of the payload
 // from first_byte on, tables[b][2][16] for the b-th of them. n_bytes is at most 32,768, so that a
 // sum is exact in a float.
+// Where there are finer planes, a row must be within the bound by all of them too, that is with
+// sum + sum_1 / 2 + sum_2 / 4.. for sum and offset_all for offset.
 struct NibbleQuery {
     const uint8_t* tables;  // n_bytes times 32
     size_t n_bytes, first_byte;
     float gain, offset;
-    bool small;  // no entry is above 127: two look-ups fit in a byte, which is faster
+    FinerPlanes finer;
+    float offset_all;
 };
 
 // nq such queries on the same bytes.
@@ -244,7 +254,8 @@ struct NibbleTile {
     size_t n_bytes, first_byte;
     const float *gain, *offset, *bound;  // nq each; drain lowers bound[] in place
     uint32_t nq;
-    bool small;
+    FinerPlanes finer;
+    const float* offset_all;  // nq, or null where there are no finer planes
 };
 
 // sum: of tables[b][byte] over the same bytes, tables[b][256] for the b-th of them. n_bytes is at

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <random>
 #include <set>
 #include <vector>
@@ -65,12 +66,14 @@ struct Shape {
     uint32_t most;  // the largest entry of nibble tables
     bool byte_tables;
     uint32_t seed;
+    std::vector<uint32_t> finer = {};  // planes behind the first: bytes of each
 };
 
 std::ostream& operator<<(std::ostream& out, const Shape& s) {
     return out << "n " << s.n << ", queries " << s.nq << ", bytes " << s.before << "+" << s.n_bytes
                << "+" << s.behind << ", factors " << int(s.scale_bytes) << "+" << int(s.norm_bytes)
-               << ", entries to " << s.most << (s.byte_tables ? ", byte tables" : "");
+               << ", entries to " << s.most << (s.byte_tables ? ", byte tables" : "") << ", "
+               << s.finer.size() << " finer planes";
 }
 
 // Codes in groups, queries, and every distance between them in double.
@@ -79,13 +82,14 @@ struct Problem {
     CodeFactors factors;
     size_t code_bytes;
     FencedBytes groups, tables;
-    std::vector<float> gain, offset;
+    std::vector<float> gain, offset, offset_all;
     std::vector<double> distances, errors;  // of query q: n from q * n
 
     explicit Problem(const Shape& s)
         : shape(s),
           factors(factors_of(s.scale_bytes, s.norm_bytes)),
-          code_bytes(s.scale_bytes + s.norm_bytes + s.before + s.n_bytes + s.behind),
+          code_bytes(s.scale_bytes + s.norm_bytes + s.before + s.n_bytes +
+                     std::accumulate(s.finer.begin(), s.finer.end(), s.behind)),
           groups(groups_for(s.n) * group_size(code_bytes), FencedBytes::kEndsAtFence, 32),
           tables(s.nq * stride(), FencedBytes::kEndsAtFence, s.byte_tables ? 64 : 1) {
         Random random(s.seed);
@@ -104,6 +108,7 @@ struct Problem {
         for (uint32_t q = 0; q < s.nq; ++q) {
             gain.push_back(0.25f + float(random() % 64) / 256);
             offset.push_back(float(random() % 1000) - 500);
+            offset_all.push_back(float(random() % 1000) - 500);
             for (size_t i = 0; i < s.n; ++i) measure(q, &codes[i * code_bytes]);
         }
     }
@@ -121,22 +126,42 @@ struct Problem {
         }
     }
 
-    void measure(uint32_t q, const uint8_t* code) {
-        const uint8_t* payload = code + shape.scale_bytes + shape.norm_bytes + shape.before;
+    int64_t sum_of(uint32_t q, const uint8_t* bytes, size_t n_bytes) {
         int64_t sum = 0;
-        for (size_t b = 0; b < shape.n_bytes; ++b) {
+        for (size_t b = 0; b < n_bytes; ++b) {
             if (shape.byte_tables) {
-                sum += tables_of(q)[256 * b + payload[b]];
+                sum += tables_of(q)[256 * b + bytes[b]];
             } else {
                 const uint8_t* table = tables_of(q) + 32 * b;
-                sum += table[payload[b] & 15] + table[16 + (payload[b] >> 4)];
+                sum += table[bytes[b] & 15] + table[16 + (bytes[b] >> 4)];
             }
         }
+        return sum;
+    }
+
+    // The larger distance, where there are finer planes: a row must be within the bound by both.
+    void measure(uint32_t q, const uint8_t* code) {
+        const uint8_t* payload = code + shape.scale_bytes + shape.norm_bytes + shape.before;
+        double sum = double(sum_of(q, payload, shape.n_bytes));
+        distances.push_back(-INFINITY);
+        errors.push_back(0);
+        judge(q, code, sum, double(offset[q]));
+        if (shape.finer.empty()) return;
+        payload += shape.n_bytes;
+        for (size_t l = 0; l < shape.finer.size(); ++l) {
+            sum += std::ldexp(double(sum_of(q, payload, shape.finer[l])), -int(l) - 1);
+            payload += shape.finer[l];
+        }
+        judge(q, code, sum, double(offset_all[q]));
+    }
+
+    void judge(uint32_t q, const uint8_t* code, double sum, double off) {
         const double scale = decoded(factors.scale, code, shape.scale_bytes, 1);
         const double norm = decoded(factors.norm, code + shape.scale_bytes, shape.norm_bytes, 0);
-        const double product = double(gain[q]) * double(sum);
-        distances.push_back(norm - scale * (product + double(offset[q])));
-        errors.push_back(1e-6 * (norm + scale * (std::abs(product) + std::abs(double(offset[q])))));
+        const double product = double(gain[q]) * sum;
+        distances.back() = std::max(distances.back(), norm - scale * (product + off));
+        errors.back() =
+            std::max(errors.back(), 1e-6 * (norm + scale * (std::abs(product) + std::abs(off))));
     }
 
     CodesBlock block(const uint64_t* admit = nullptr) {
@@ -158,15 +183,15 @@ struct Problem {
     // With `single`, the scan of each query; else the tile.
     void run(const CodesKernels& kernels, const uint64_t* admit, const float* bound, bool single,
              Log& log) {
-        const bool small = shape.most <= 127;
         const CodesBlock codes = block(admit);
+        const FinerPlanes finer = {shape.finer.data(), uint32_t(shape.finer.size())};
         if (!single && shape.byte_tables) {
             kernels.byte_tile({tables.data(), stride(), shape.n_bytes, shape.before, gain.data(),
                                offset.data(), bound, shape.nq},
                               codes, &log);
         } else if (!single) {
             kernels.nibble_tile({tables.data(), stride(), shape.n_bytes, shape.before, gain.data(),
-                                 offset.data(), bound, shape.nq, small},
+                                 offset.data(), bound, shape.nq, finer, offset_all.data()},
                                 codes, &log);
         } else {
             for (uint32_t q = 0; q < shape.nq; ++q) {
@@ -177,7 +202,7 @@ struct Problem {
                         bound + q, &log);
                 } else {
                     kernels.nibble_scan({tables.data() + q * stride(), shape.n_bytes, shape.before,
-                                         gain[q], offset[q], small},
+                                         gain[q], offset[q], finer, offset_all[q]},
                                         codes, bound + q, &log);
                 }
                 log.Log::empty();
@@ -267,6 +292,19 @@ TEST(CodesKernels, EveryNumberOfBytes) {
         expect_right({77, 5, n_bytes, 0, 0, 1, 2, 255, false, 1});
         expect_right({200, 3, n_bytes, 0, 0, 2, 0, 127, false, 2});
         expect_right({45, 2, n_bytes, 0, 0, 1, 0, 255, true, 3});
+    }
+}
+
+TEST(CodesKernels, FinerPlanesExcludeWhatTheFirstDoesNot) {
+    const std::vector<std::vector<uint32_t>> planes = {
+        {1}, {48}, {48, 48, 48}, {40, 7, 7, 1, 0, 0}, {130, 129}, {300, 300, 2, 2, 2, 2, 2}};
+    for (const std::vector<uint32_t>& finer : planes) {
+        for (const size_t n : {1, 31, 140, 500}) {
+            for (const uint32_t nq : {1, 3, 14}) {
+                expect_right({n, nq, finer[0], 0, 0, 1, 0, 255, false, 1, finer});
+                expect_right({n, nq, finer[0] + 2, 1, 2, 2, 2, 255, false, 2, finer});
+            }
+        }
     }
 }
 
