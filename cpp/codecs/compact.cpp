@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/threads.h"
 #include "codecs/dense.h"
 #include "codecs/drain.h"
@@ -102,6 +103,7 @@ struct Trained {
     CompactParts parts{Transform::identity(1), nullptr};
     CodeFactors factors;
     std::vector<float> turned_mean;  // by the transform
+    double mean_squared = 0;
     // What takes off the bias of scales that make lengths right, over the sample: 1 for l2, where
     // norms would no longer match.
     float unbias = 1;
@@ -128,14 +130,16 @@ struct Trained {
 void turn_mean(Trained& trained) {
     trained.turned_mean.resize(trained.parts.quantiser->dim());
     trained.parts.transform.apply(trained.mean.data(), 1, trained.turned_mean.data());
+    kernels().dense.squared_norms(trained.mean.data(), 1, trained.mean.size(),
+                                  &trained.mean_squared);
 }
 
 // A row, or its direction, before it is quantised; a query with no need of lengths.
 struct Row {
-    double squared;  // |x - c|^2
-    double whole;    // |x|^2
-    double length;   // that the row had
-    double with_mean;
+    double squared;    // |x - c|^2, or |x|^2 where the mean stays
+    double whole;      // |x|^2
+    double length;     // that the row had
+    double with_mean;  // <x, c>, where the mean stays
 };
 
 // Queries or rows: checked, made of length 1 if asked, less the mean if asked, transformed.
@@ -143,27 +147,30 @@ void transform_rows(const Trained& trained, const float* rows, size_t n, bool to
                     bool minus_mean, const char* argument, size_t first_row, float* out,
                     Row* about) {
     const size_t dim = trained.mean.size();
-    std::vector<float> copy(std::min(n, kRowsAtOnce) * dim);
+    const float* const mean = trained.mean.data();
+    const Memory room(std::min(n, kRowsAtOnce) * dim * sizeof(float));
+    float* const copy = reinterpret_cast<float*>(room.data());
     for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
         const size_t m = std::min(kRowsAtOnce, n - begin);
         double norms[kRowsAtOnce];
-        copy_checked(rows + begin * dim, m, dim, copy.data(), norms, argument, first_row + begin);
+        copy_checked(rows + begin * dim, m, dim, copy, norms, argument, first_row + begin);
         for (size_t i = 0; i < m; ++i) {
-            float* const row = copy.data() + i * dim;
+            float* const row = copy + i * dim;
             Row& to = about[begin + i];
-            to = {0, 0, std::sqrt(norms[i]), 0};
+            to = {norms[i], norms[i], std::sqrt(norms[i]), 0};
             if (to_unit) {
                 const float scale = float(inverse_norm(norms[i], argument, first_row + begin + i));
                 for (size_t j = 0; j < dim; ++j) row[j] *= scale;
+                to.squared = to.whole = norms[i] * double(scale) * double(scale);
             }
-            for (size_t j = 0; j < dim; ++j) {
-                to.with_mean += double(row[j]) * double(trained.mean[j]);
-                to.whole += double(row[j]) * double(row[j]);
-                if (minus_mean) row[j] -= trained.mean[j];
-                to.squared += double(row[j]) * double(row[j]);
+            if (minus_mean) {
+                for (size_t j = 0; j < dim; ++j) row[j] -= mean[j];
+                kernels().dense.squared_norms(row, 1, dim, &to.squared);
+            } else {
+                to.with_mean = kernels().encode.dot(row, mean, dim);
             }
         }
-        trained.parts.transform.apply(copy.data(), m, out + begin * trained.parts.quantiser->dim());
+        trained.parts.transform.apply(copy, m, out + begin * trained.parts.quantiser->dim());
     }
 }
 
@@ -176,23 +183,21 @@ double length_in_scale(const Trained& trained, Metric metric, const Row& row) {
 // for.
 double scale_of(const Trained& trained, Metric metric, const Row& row, const float* r,
                 const float* y) {
-    double with_row = 0, with_self = 0, with_mean = 0;
-    for (size_t j = 0; j < trained.turned_mean.size(); ++j) {
-        with_row += double(y[j]) * double(r[j]);
-        with_self += double(y[j]) * double(y[j]);
-        with_mean += double(y[j]) * double(trained.turned_mean[j]);
-    }
+    const auto with_y = [&](const float* x) {
+        return kernels().encode.dot(y, x, trained.turned_mean.size());
+    };
+    const double with_self = with_y(y);
     if (row.squared == 0 || with_self == 0) return 0;
     if (trained.rules.unbiased) {
         // A code that points away from its row (one from another sort of rows) gets the largest.
+        const double with_row = with_y(r);
         return with_row > 0 ? row.squared / with_row : double(kInfinity);
     }
     if (metric == Metric::kL2) return std::sqrt(row.squared / with_self);
     // |c + s y| = |x|
-    double mean_squared = 0;
-    for (const float number : trained.mean) mean_squared += double(number) * double(number);
-    const double length = std::sqrt(with_self), t = with_mean / length;
-    const double root = std::sqrt(std::max(0.0, t * t + row.whole - mean_squared));
+    const double length = std::sqrt(with_self);
+    const double t = with_y(trained.turned_mean.data()) / length;
+    const double root = std::sqrt(std::max(0.0, t * t + row.whole - trained.mean_squared));
     const double scale = std::max(0.0, root - t) / length;
     return double(trained.unbias) * scale * length_in_scale(trained, metric, row);
 }
@@ -387,19 +392,19 @@ class Compact final : public Codec {
                 size_t first_row) const override {
         const size_t bytes = code_bytes(), z_dim = trained_->parts.quantiser->dim();
         const CodeFactors& f = trained_->factors;
-        std::vector<float> z(std::min(n, kRowsAtOnce) * z_dim), y(z.size());
+        const Memory room(2 * std::min(n, kRowsAtOnce) * z_dim * sizeof(float));
+        float* const z = reinterpret_cast<float*>(room.data());
+        float* const y = z + std::min(n, kRowsAtOnce) * z_dim;
         Row about[kRowsAtOnce];
         for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
             const size_t m = std::min(kRowsAtOnce, n - begin);
             transform_rows(*trained_, reinterpret_cast<const float*>(rows) + begin * dim_, m,
-                           trained_->rules.unit_rows, true, argument, first_row + begin, z.data(),
-                           about);
+                           trained_->rules.unit_rows, true, argument, first_row + begin, z, about);
             auto* code = reinterpret_cast<uint8_t*>(codes + begin * bytes);
-            trained_->parts.quantiser->encode(z.data(), m, code + trained_->payload_at(), bytes,
-                                              y.data());
+            trained_->parts.quantiser->encode(z, m, code + trained_->payload_at(), bytes, y);
             for (size_t i = 0; i < m; ++i) {
-                const double scale = scale_of(*trained_, metric_, about[i], z.data() + i * z_dim,
-                                              y.data() + i * z_dim);
+                const double scale =
+                    scale_of(*trained_, metric_, about[i], z + i * z_dim, y + i * z_dim);
                 code = put(code, f.scale, f.scale_bytes, scale);
                 code = put(code, f.norm, f.norm_bytes, about[i].squared);
                 code += trained_->parts.quantiser->payload_bytes();
@@ -523,13 +528,8 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
             scales[i] = scale_of(*made, metric_, about[i], z.data(), y.data());
             if (!(scales[i] > 0 && scales[i] < double(kInfinity))) continue;
             const double s = scales[i] / length_in_scale(*made, metric_, about[i]);
-            double with_row = 0, with_self = 0;
-            for (size_t j = 0; j < z_dim; ++j) {
-                with_row += double(y[j]) * double(z[j]);
-                with_self += double(y[j]) * double(y[j]);
-            }
-            kept[i] = s * with_row / norms[i];
-            off[i] = s * s * with_self / norms[i];
+            kept[i] = s * kernels().encode.dot(y.data(), z.data(), z_dim) / norms[i];
+            off[i] = s * s * kernels().encode.dot(y.data(), y.data(), z_dim) / norms[i];
         }
         if (watch != nullptr) watch->advance(0);
     });

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <iterator>
 
 #include "base/error.h"
 
@@ -12,7 +12,7 @@ namespace {
 // The optimal step of a uniform grid of 2^bits levels for a normal distribution of variance 1.
 constexpr double kNormalStep[] = {0, 1.5958, .9957, .5860, .3352, .1881, .1041, .0569, .0308};
 // A row's direction is rounded at several steps, and the one with the best cosine is kept.
-constexpr float kSteps[] = {.8f, .87f, .94f, 1, 1.07f, 1.15f, 1.25f};
+constexpr float kInverseSteps[] = {1 / .8f, 1 / .87f, 1 / .94f, 1, 1 / 1.07f, 1 / 1.15f, 1 / 1.25f};
 
 // How far, in standard deviations, what the first plane leaves open can lie above its mean before a
 // value is cut off there: one in 740.
@@ -184,6 +184,7 @@ class Grid final : public Quantiser {
     Grid(std::vector<uint32_t> level_dims, std::vector<float> middles, std::vector<float> steps)
         : levels_(std::move(level_dims)), middles_(std::move(middles)), steps_(std::move(steps)) {
         for (const uint32_t n : levels_.n_bytes) payload_bytes_ += n;
+        fill_direction();
     }
 
     size_t dim() const override { return levels_.dims[0]; }
@@ -191,8 +192,21 @@ class Grid final : public Quantiser {
 
     void encode(const float* r, size_t n, uint8_t* payloads, size_t stride,
                 float* y) const override {
-        for (size_t i = 0; i < n; ++i) {
-            encode_row(r + i * dim(), payloads + i * stride, y + i * dim());
+        const EncodeKernels& k = kernels().encode;
+        const size_t padded = direction_.n;
+        std::vector<float> row(padded), values(padded);  // where dim isn't a multiple of 16
+        std::vector<uint8_t> numbers((padded + 63) / 64 * 64);
+        for (size_t i = 0; i < n; ++i, r += dim(), y += dim(), payloads += stride) {
+            if (!middles_.empty()) {
+                round_range(r, numbers.data(), y);
+            } else if (padded == dim()) {
+                k.round_direction(direction_, r, numbers.data(), y);
+            } else {
+                std::copy_n(r, dim(), row.data());
+                k.round_direction(direction_, row.data(), numbers.data(), values.data());
+                std::copy_n(values.data(), dim(), y);
+            }
+            k.pack_planes(numbers.data(), levels_.n_bytes.data(), levels_.count(), payloads);
         }
     }
 
@@ -222,27 +236,44 @@ class Grid final : public Quantiser {
     }
 
   private:
-    void encode_row(const float* r, uint8_t* payload, float* y) const {
-        std::vector<uint8_t> numbers(dim());
-        if (middles_.empty()) {
-            round_direction(r, numbers.data());
-        } else {
-            for (size_t j = 0; j < dim(); ++j) {
-                const float top = float((1 << levels_.bits[j]) - 1);
-                const float at = (r[j] - middles_[j]) / steps_[j] + top / 2;
-                numbers[j] = uint8_t(std::lround(std::clamp(at, 0.0f, top)));
-            }
+    // The arrays of direction_, and direction_ itself.
+    void fill_direction() {
+        const size_t n = (dim() + 15) / 16 * 16;
+        constants_ = Memory(5 * n * sizeof(float));
+        float* const steps = reinterpret_cast<float*>(constants_.data());
+        float* const per_step = steps + n;
+        float* const most = per_step + n;
+        float* const spreads = most + n;
+        float* const units = spreads + n;
+        for (size_t j = 0; j < dim(); ++j) {
+            const uint32_t bits = levels_.bits[j];
+            steps[j] = steps_.empty() ? 1.0f : steps_[j];
+            per_step[j] = 1 / steps[j];
+            most[j] = float((uint32_t(1) << bits) - 1) / 2;
+            spreads[j] = float(kNormalStep[bits]) / steps[j];
+            units[j] = float(uint32_t(1) << (levels_.count() - bits));
         }
-        std::memset(payload, 0, payload_bytes());
-        uint32_t level = 0;
-        for (const uint32_t n : levels_.dims) {
-            ++level;
-            for (size_t j = 0; j < n; ++j) {
-                payload[j / 8] |= uint8_t((numbers[j] >> (levels_.bits[j] - level) & 1) << (j % 8));
-            }
-            payload += (n + 7) / 8;
+        const bool choose = levels_.count() > 1;
+        direction_ = {dim(),
+                      n,
+                      steps,
+                      per_step,
+                      most,
+                      spreads,
+                      units,
+                      kInverseSteps,
+                      choose ? uint32_t(std::size(kInverseSteps)) : 0};
+    }
+
+    void round_range(const float* r, uint8_t* numbers, float* y) const {
+        const DirectionGrid& d = direction_;
+        for (size_t j = 0; j < dim(); ++j) {
+            const float top = 2 * d.most[j];
+            const float at = (r[j] - middles_[j]) / d.steps[j] + d.most[j];
+            const auto number = uint8_t(std::clamp(at, 0.0f, top) + 0.5f);
+            numbers[j] = uint8_t(float(number) * d.units[j]);
+            y[j] = float(value(j, number));
         }
-        for (size_t j = 0; j < dim(); ++j) y[j] = float(value(j, numbers[j]));
     }
 
     double value(size_t j, uint32_t number) const {
@@ -251,49 +282,11 @@ class Grid final : public Quantiser {
                (middles_.empty() ? 0 : double(middles_[j]));
     }
 
-    void round_direction(const float* r, uint8_t* numbers) const {
-        if (levels_.count() == 1) {
-            for (size_t j = 0; j < dim(); ++j) numbers[j] = r[j] > 0;
-            return;
-        }
-        // In steps, and how far a normal distribution of as many steps would spread.
-        std::vector<float> magnitudes(dim());
-        double squares = 0;
-        for (size_t j = 0; j < dim(); ++j) {
-            magnitudes[j] = std::abs(r[j]) / (steps_.empty() ? 1.0f : steps_[j]);
-            const double spread = double(magnitudes[j]) * kNormalStep[levels_.bits[j]];
-            squares += spread * spread;
-        }
-        const double deviation = std::sqrt(squares / double(dim()));
-        std::vector<uint8_t> tried(dim());
-        double best = -1;
-        for (const float factor : kSteps) {
-            const float inverse = deviation > 0 ? float(1 / (double(factor) * deviation)) : 0;
-            // In four sums each, which the compiler keeps side by side.
-            float with_row[4] = {}, with_self[4] = {};
-            for (size_t j = 0; j < dim(); ++j) {
-                const float most = float(1 << levels_.bits[j]) / 2 - 0.5f;
-                const int32_t k = int32_t(std::min(magnitudes[j] * inverse, most));
-                tried[j] = uint8_t(k);
-                const float y = float(k) + 0.5f, step = steps_.empty() ? 1.0f : steps_[j];
-                with_row[j % 4] += y * magnitudes[j] * step * step;
-                with_self[j % 4] += y * y * step * step;
-            }
-            const double row = double(with_row[0]) + with_row[1] + with_row[2] + with_row[3];
-            const double self = double(with_self[0]) + with_self[1] + with_self[2] + with_self[3];
-            const double cosine = row / std::sqrt(self);
-            if (!(cosine > best)) continue;
-            best = cosine;
-            for (size_t j = 0; j < dim(); ++j) {
-                const int32_t half = 1 << levels_.bits[j] >> 1;
-                numbers[j] = uint8_t(r[j] > 0 ? half + tried[j] : half - 1 - tried[j]);
-            }
-        }
-    }
-
     const Levels levels_;
     const std::vector<float> middles_, steps_;
     size_t payload_bytes_ = 0;
+    Memory constants_;
+    DirectionGrid direction_{};
 };
 
 }  // namespace

@@ -250,9 +250,9 @@ NEARBIT_HOT void add_plane(const uint8_t* const* tables, const uint8_t* payload,
                            float weight, Totals (&totals)[Q]) {
     const uint8_t* from[Q];
     for (int q = 0; q < Q; ++q) from[q] = tables[q];
+    Sums sums[Q];
     while (n_bytes != 0) {
         const size_t n = n_bytes < kFullBytes ? n_bytes : kFullBytes;
-        Sums sums[Q];
         add_nibbles<Q>(from, payload, n, sums);
         for (int q = 0; q < Q; ++q) {
             from[q] += 32 * n;
@@ -298,7 +298,8 @@ NEARBIT_HOT void nibbles_group(const Place& place, const FinerPlanes& finer,
         add_nibbles<Q>(tables, payload, place.n_bytes, sums);
         for (int q = 0; q < Q; ++q) {
             if (!sums[q].any_from(terms[q].least)) continue;
-            Totals totals[1] = {Totals::of(sums[q])};
+            Totals totals[1];
+            totals[0] = Totals::of(sums[q]);
             judge_planes(place, finer, tables[q], totals, factors.get(), group, terms[q]);
         }
         return;
@@ -307,7 +308,8 @@ NEARBIT_HOT void nibbles_group(const Place& place, const FinerPlanes& finer,
     for (Totals& of_query : totals) of_query = Totals::none();
     add_plane<Q>(tables, payload, place.n_bytes, 1, totals);
     for (int q = 0; q < Q; ++q) {
-        Totals own[1] = {totals[q]};
+        Totals own[1];
+        own[0] = totals[q];
         judge_planes(place, finer, tables[q], own, factors.get(), group, terms[q]);
     }
 }

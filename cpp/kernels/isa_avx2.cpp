@@ -1,6 +1,7 @@
 // AVX2, FMA, F16C, BMI2 and POPCNT: Haswell (2013), Zen (2017) and later.
 #include <immintrin.h>
 
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -28,6 +29,10 @@ namespace {
 #include "kernels/codes_sums_x86.inl"
 #include "kernels/codes_avx2.inl"
 #include "kernels/codes_x86.inl"
+#include "kernels/lanes_avx2.inl"
+#include "kernels/encode.inl"
+#include "kernels/rotation_scalar.inl"
+#include "kernels/rotation_x86.inl"
 // clang-format on
 
 }  // namespace
@@ -40,6 +45,8 @@ const Kernels kAvx2Kernels = {"avx2",
                               avx2::ints_kernels,
                               avx2::bits_kernels,
                               avx2::codes_kernels,
-                              avx2::nearest_kernels};
+                              avx2::nearest_kernels,
+                              avx2::rotation_kernels,
+                              avx2::encode_kernels};
 
 }  // namespace nearbit

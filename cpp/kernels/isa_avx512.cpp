@@ -1,6 +1,7 @@
 // AVX-512 with VL, BW, DQ, BITALG and VPOPCNTDQ: Ice Lake (2019), Zen 4 (2022) and later.
 #include <immintrin.h>
 
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -27,6 +28,10 @@ namespace {
 #include "kernels/codes_sums_x86.inl"
 #include "kernels/codes_avx512.inl"
 #include "kernels/codes_x86.inl"
+#include "kernels/lanes_avx512.inl"
+#include "kernels/encode.inl"
+#include "kernels/rotation_scalar.inl"
+#include "kernels/rotation_x86.inl"
 // clang-format on
 
 }  // namespace
@@ -39,6 +44,8 @@ const Kernels kAvx512Kernels = {"avx512",
                                 avx512::ints_kernels,
                                 avx512::bits_kernels,
                                 avx512::codes_kernels,
-                                avx512::nearest_kernels};
+                                avx512::nearest_kernels,
+                                avx512::rotation_kernels,
+                                avx512::encode_kernels};
 
 }  // namespace nearbit

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 
 #include "kernels/kernels.h"
@@ -14,7 +15,13 @@ namespace {
 #include "kernels/codes_scalar.inl"
 #include "kernels/ints_scalar.inl"
 #include "kernels/nearest_scalar.inl"
+#include "kernels/lanes_scalar.inl"
+#include "kernels/encode.inl"
+#include "kernels/rotation_scalar.inl"
 // clang-format on
+
+constexpr RotationKernels rotation_kernels = {rotation::plain_scale, rotation::plain_hadamard,
+                                              rotation::plain_mix};
 
 }  // namespace
 }  // namespace scalar
@@ -26,6 +33,8 @@ const Kernels kScalarKernels = {"scalar",
                                 scalar::ints_kernels,
                                 scalar::bits_kernels,
                                 scalar::codes_kernels,
-                                scalar::nearest_kernels};
+                                scalar::nearest_kernels,
+                                scalar::rotation_kernels,
+                                scalar::encode_kernels};
 
 }  // namespace nearbit

@@ -319,6 +319,54 @@ struct NearestKernels {
     size_t (*packed_size)(size_t k, size_t dim);
 };
 
+// ------------------------------------------------------------------------------------- rotation
+//
+// Parts of transforms/rotation.h, with the same bits from every instruction set.
+struct RotationKernels {
+    // out_i = x_i * factors_i; out may be x.
+    void (*scale)(const float* x, const float* factors, size_t n, float* out);
+
+    // The Hadamard transform of n entries, n a power of two, unscaled. From 16 on it leaves each 16
+    // entries transposed as a 4 by 4 matrix: that saves shuffling them back, and the whole is still
+    // its own transpose.
+    void (*hadamard)(float* x, size_t n);
+
+    // a_i, b_i = (a_i + share * b_i) * factors_a_i, (share * a_i - b_i) * factors_b_i
+    void (*mix)(float* a, float* b, size_t n, float share, const float* factors_a,
+                const float* factors_b);
+};
+
+// ------------------------------------------------------------------------------------- encoding
+//
+// Rows to codes of grids, with the same bits from every instruction set.
+
+// A dimension's number u stands for (u - most) * step. Arrays are filled up with zeros to n.
+struct DirectionGrid {
+    size_t dim, n;          // n: dim, or the next multiple of 16
+    const float* steps;     // n
+    const float* per_step;  // n: 1 / step
+    const float* most;      // n: (2^bits - 1) / 2
+    const float* spreads;   // n: what makes all |r_j| alike where rows are as the grid expects
+    const float* units;     // n: 2^(levels - bits)
+    const float* inverses;  // n_inverses of them to choose from; none with one level
+    uint32_t n_inverses;
+};
+
+struct EncodeKernels {
+    // sum x_j y_j in double.
+    double (*dot)(const float* x, const float* y, size_t n);
+
+    // Rounds r at a multiple t of the steps, t the root mean square of spread_j r_j over one of the
+    // inverses: of those the one of the best cosine. r: n floats. numbers: n, u_j times its unit.
+    // y: n, (u_j - most_j) * step_j.
+    void (*round_direction)(const DirectionGrid& grid, const float* r, uint8_t* numbers, float* y);
+
+    // Bit planes of numbers of so many bits, most significant first: n_bytes[l] bytes for each, one
+    // behind the other. numbers: filled up with any to a multiple of 64.
+    void (*pack_planes)(const uint8_t* numbers, const uint32_t* n_bytes, uint32_t levels,
+                        uint8_t* out);
+};
+
 // ------------------------------------------------------------------------------------- the table
 
 struct Kernels {
@@ -329,6 +377,8 @@ struct Kernels {
     BitsKernels bits;
     CodesKernels codes;
     NearestKernels nearest;
+    RotationKernels rotation;
+    EncodeKernels encode;
 };
 
 // The table in use, chosen once: the best that this processor runs, or what NEARBIT_ISA names

@@ -3,7 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include "base/memory.h"
 
 namespace nearbit {
 
@@ -28,14 +29,16 @@ class Rotation {
 
   private:
     static constexpr size_t kRounds = 4;
-    const float* factors(size_t round) const { return factors_.data() + round * dim_; }
+    const float* factors(size_t round) const {
+        return reinterpret_cast<const float*>(factors_.data()) + round * dim_;
+    }
     // Where a round's Hadamard transform begins.
     size_t first(size_t round) const { return round % 2 == 0 ? 0 : dim_ - length_; }
 
     size_t dim_, length_;
     uint64_t seed_;
     // What the entries are multiplied by before each round and after the last: signs and scales.
-    std::vector<float> factors_;
+    Memory factors_;
 };
 
 }  // namespace nearbit
