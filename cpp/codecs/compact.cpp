@@ -143,35 +143,28 @@ struct Row {
 };
 
 // Queries or rows: checked, made of length 1 if asked, less the mean if asked, transformed.
+// scratch: as many numbers as there are in the rows.
 void transform_rows(const Trained& trained, const float* rows, size_t n, bool to_unit,
-                    bool minus_mean, const char* argument, size_t first_row, float* out,
-                    Row* about) {
+                    bool minus_mean, const char* argument, size_t first_row, float* scratch,
+                    float* out, Row* about) {
     const size_t dim = trained.mean.size();
     const float* const mean = trained.mean.data();
-    const Memory room(std::min(n, kRowsAtOnce) * dim * sizeof(float));
-    float* const copy = reinterpret_cast<float*>(room.data());
-    for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
-        const size_t m = std::min(kRowsAtOnce, n - begin);
-        double norms[kRowsAtOnce];
-        copy_checked(rows + begin * dim, m, dim, copy, norms, argument, first_row + begin);
-        for (size_t i = 0; i < m; ++i) {
-            float* const row = copy + i * dim;
-            Row& to = about[begin + i];
-            to = {norms[i], norms[i], std::sqrt(norms[i]), 0};
-            if (to_unit) {
-                const float scale = float(inverse_norm(norms[i], argument, first_row + begin + i));
-                for (size_t j = 0; j < dim; ++j) row[j] *= scale;
-                to.squared = to.whole = norms[i] * double(scale) * double(scale);
-            }
-            if (minus_mean) {
-                for (size_t j = 0; j < dim; ++j) row[j] -= mean[j];
-                kernels().dense.squared_norms(row, 1, dim, &to.squared);
-            } else {
-                to.with_mean = kernels().encode.dot(row, mean, dim);
-            }
+    const EncodeKernels& k = kernels().encode;
+    for (size_t i = 0; i < n; ++i) {
+        float* const row = scratch + i * dim;
+        double squared = 0;
+        copy_checked(rows + i * dim, 1, dim, row, &squared, argument, first_row + i);
+        const float scale = to_unit ? float(inverse_norm(squared, argument, first_row + i)) : 1;
+        const double whole = squared * double(scale) * double(scale);
+        about[i] = {whole, whole, std::sqrt(squared), 0};
+        if (minus_mean) {
+            about[i].squared = k.centre(row, scale, mean, dim);
+            continue;
         }
-        trained.parts.transform.apply(copy, m, out + begin * trained.parts.quantiser->dim());
+        for (size_t j = 0; to_unit && j < dim; ++j) row[j] *= scale;
+        about[i].with_mean = k.dot(row, mean, dim);
     }
+    trained.parts.transform.apply(scratch, n, out);
 }
 
 // Of an inner product, where directions are coded.
@@ -186,13 +179,14 @@ double scale_of(const Trained& trained, Metric metric, const Row& row, const flo
     const auto with_y = [&](const float* x) {
         return kernels().encode.dot(y, x, trained.turned_mean.size());
     };
-    const double with_self = with_y(y);
-    if (row.squared == 0 || with_self == 0) return 0;
+    if (row.squared == 0) return 0;
     if (trained.rules.unbiased) {
         // A code that points away from its row (one from another sort of rows) gets the largest.
         const double with_row = with_y(r);
         return with_row > 0 ? row.squared / with_row : double(kInfinity);
     }
+    const double with_self = with_y(y);
+    if (with_self == 0) return 0;
     if (metric == Metric::kL2) return std::sqrt(row.squared / with_self);
     // |c + s y| = |x|
     const double length = std::sqrt(with_self);
@@ -207,11 +201,12 @@ class CompactScorer final : public Scorer {
     CompactScorer(std::shared_ptr<const Trained> trained, Metric metric, bool random,
                   const float* queries, size_t n, const char* argument, size_t first_row)
         : trained_(std::move(trained)), metric_(metric), n_(n), terms_(n), errors_(n) {
+        std::vector<float> scratch(n * trained_->mean.size());
         std::vector<float> z(n * trained_->parts.quantiser->dim());
         std::vector<Row> about(n);
         const bool l2 = metric == Metric::kL2, cosine = metric == Metric::kCosine;
-        transform_rows(*trained_, queries, n, cosine, l2, argument, first_row, z.data(),
-                       about.data());
+        transform_rows(*trained_, queries, n, cosine, l2, argument, first_row, scratch.data(),
+                       z.data(), about.data());
         for (size_t q = 0; q < n; ++q) {
             terms_[q] = l2 ? about[q].squared : (cosine ? 1 : 0) - about[q].with_mean;
             const double length = (l2 ? 2 : 1) * std::sqrt(about[q].squared);
@@ -392,14 +387,17 @@ class Compact final : public Codec {
                 size_t first_row) const override {
         const size_t bytes = code_bytes(), z_dim = trained_->parts.quantiser->dim();
         const CodeFactors& f = trained_->factors;
-        const Memory room(2 * std::min(n, kRowsAtOnce) * z_dim * sizeof(float));
-        float* const z = reinterpret_cast<float*>(room.data());
-        float* const y = z + std::min(n, kRowsAtOnce) * z_dim;
+        const size_t at_once = std::min(n, kRowsAtOnce);
+        const Memory room(at_once * (dim_ + 2 * z_dim) * sizeof(float));
+        float* const scratch = reinterpret_cast<float*>(room.data());
+        float* const z = scratch + at_once * dim_;
+        float* const y = z + at_once * z_dim;
         Row about[kRowsAtOnce];
         for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
             const size_t m = std::min(kRowsAtOnce, n - begin);
             transform_rows(*trained_, reinterpret_cast<const float*>(rows) + begin * dim_, m,
-                           trained_->rules.unit_rows, true, argument, first_row + begin, z, about);
+                           trained_->rules.unit_rows, true, argument, first_row + begin, scratch, z,
+                           about);
             auto* code = reinterpret_cast<uint8_t*>(codes + begin * bytes);
             trained_->parts.quantiser->encode(z, m, code + trained_->payload_at(), bytes, y);
             for (size_t i = 0; i < m; ++i) {

@@ -10,6 +10,24 @@ double dot(const float* x, const float* y, size_t n) {
     return sum;
 }
 
+double centre(float* x, float scale, const float* mean, size_t n) {
+    lanes::Doubles sums = lanes::zeros();
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        const lanes::Floats scaled = lanes::multiply(lanes::load(x + j), lanes::fill(scale));
+        const lanes::Floats off = lanes::subtract(scaled, lanes::load(mean + j));
+        lanes::store(x + j, off);
+        lanes::add_products(sums, off, off);
+    }
+    double sum = lanes::sum(sums);
+    for (; j < n; ++j) {
+        const float scaled = x[j] * scale;
+        x[j] = scaled - mean[j];
+        sum += double(x[j]) * double(x[j]);
+    }
+    return sum;
+}
+
 // |r_j| in steps, times as many.
 inline lanes::Floats in_steps(const DirectionGrid& grid, const float* r, size_t j,
                               lanes::Floats times) {
@@ -83,5 +101,5 @@ void pack_planes(const uint8_t* numbers, const uint32_t* n_bytes, uint32_t level
 
 }  // namespace encode
 
-constexpr EncodeKernels encode_kernels = {encode::dot, encode::round_direction,
+constexpr EncodeKernels encode_kernels = {encode::dot, encode::centre, encode::round_direction,
                                           encode::pack_planes};

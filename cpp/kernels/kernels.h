@@ -356,6 +356,9 @@ struct EncodeKernels {
     // sum x_j y_j in double.
     double (*dot)(const float* x, const float* y, size_t n);
 
+    // x_j = x_j * scale - mean_j. Returns the sum of their squares, in double.
+    double (*centre)(float* x, float scale, const float* mean, size_t n);
+
     // Rounds r at a multiple t of the steps, t the root mean square of spread_j r_j over one of the
     // inverses: of those the one of the best cosine. r: n floats. numbers: n, u_j times its unit.
     // y: n, (u_j - most_j) * step_j.

@@ -37,6 +37,9 @@ inline Doubles zeros() {
 inline Floats add(const Floats& a, const Floats& b) {
     return map(a, b, [](float x, float y) { return x + y; });
 }
+inline Floats subtract(const Floats& a, const Floats& b) {
+    return map(a, b, [](float x, float y) { return x - y; });
+}
 inline Floats multiply(const Floats& a, const Floats& b) {
     return map(a, b, [](float x, float y) { return x * y; });
 }

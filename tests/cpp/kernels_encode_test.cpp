@@ -102,6 +102,28 @@ TEST(EncodeKernels, DotsHaveTheSameBitsEverywhere) {
     }
 }
 
+TEST(EncodeKernels, CentresHaveTheSameBitsEverywhere) {
+    Random random(7);
+    for (const size_t n : {0, 1, 7, 15, 16, 17, 31, 33, 100, 384, 1000}) {
+        Floats x(n, random), mean(n, random);
+        const std::vector<float> old = x.copy();
+        double first = 0;
+        for (const Kernels* table : tables()) {
+            x.set(old);
+            const double squared = table->encode.centre(x.data(), 0.7f, mean.data(), n);
+            double expected = 0;
+            for (size_t j = 0; j < n; ++j) {
+                const float scaled = old[j] * 0.7f;
+                ASSERT_EQ(x.data()[j], scaled - mean.data()[j]) << table->isa << ", n " << n;
+                expected += double(x.data()[j]) * double(x.data()[j]);
+            }
+            if (table == tables()[0]) first = squared;
+            EXPECT_EQ(squared, first) << table->isa << ", n " << n;
+            EXPECT_NEAR(squared, expected, 1e-12 * (1 + double(n)));
+        }
+    }
+}
+
 // A grid of some dimensions with bits and steps of their own.
 struct GridProblem {
     size_t dim, n;
