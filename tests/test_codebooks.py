@@ -219,3 +219,15 @@ def test_the_dimensions_must_be_those_of_the_rows(rng):
     ):
         with pytest.raises(ValueError, match=r"^codec: expected codebooks for 12 .*, got .* 11"):
             make()
+
+
+def test_a_replaced_codec_keeps_its_codebooks_or_says_that_it_can_not(rng):
+    settings = nb.PQ.from_codebooks(books(rng), rotation(rng, 11, 24))
+    assert dataclasses.replace(settings) == settings
+    assert dataclasses.replace(settings, m=4, nbits=4, rotation=None) == settings
+    for change in ({"m": 3}, {"nbits": 8}, {"m": 2, "nbits": 8}, {"rotation": "opq"}):
+        with pytest.raises(ValueError, match=r"^codebooks: expected no change of those given, got"):
+            dataclasses.replace(settings, **change)
+    with pytest.raises(ValueError, match=r"^nbits: expected 4 or 8, got 5"):
+        dataclasses.replace(settings, nbits=5)
+    assert dataclasses.replace(nb.PQ(4), rotation="opq") == nb.PQ(4, rotation="opq")

@@ -54,7 +54,7 @@ def modules():
 
 def parameters(thing):
     names = inspect.signature(thing).parameters
-    return [name for name in names if name not in ("self", "cls")]
+    return [name for name in names if name not in ("self", "cls") and not name.startswith("_")]
 
 
 @pytest.mark.parametrize(("name", "thing", "_"), PUBLIC, ids=[name for name, *_ in PUBLIC])

@@ -113,7 +113,7 @@ def codec_of(core: _core.Codec) -> Codec:
     bits, m, rotated = core.settings
     match core.name:
         case "pq" if core.given:
-            return PQ._of(m, bits, core.given)
+            return PQ._of(core.given)
         case "pq":
             return PQ(m, bits, "opq" if rotated else None)
         case "pcasq":

@@ -18,12 +18,9 @@ LARGEST_SQUARED_NORM = 8.4e37  # as of rows
 ORTHONORMAL = 1e-4  # how far products of rows may be from 0 and 1
 
 
-def packed(
-    codebooks: ArrayLike | Sequence[ArrayLike], rotation: ArrayLike | None
-) -> tuple[int, int, bytes]:
-    """(m, nbits, bytes): transform and product quantiser of docs/formats.md."""
+def packed(codebooks: ArrayLike | Sequence[ArrayLike], rotation: ArrayLike | None) -> bytes:
+    """Transform and product quantiser of docs/formats.md."""
     parts = _parts(codebooks)
-    m, (k, _) = len(parts), parts[0].shape
     widths = [part.shape[1] for part in parts]
     dim = sum(widths)
     if not 1 <= dim <= MOST_DIM:
@@ -34,9 +31,17 @@ def packed(
     else:
         matrix = _matrix(rotation, dim)
         data = struct.pack("<III", 2, matrix.shape[1], dim) + matrix.tobytes()
-    nbits = 4 if k == 16 else 8
-    data += struct.pack(f"<III{m}I", dim, m, nbits, *widths)
-    return m, nbits, data + b"".join(part.tobytes() for part in parts)
+    nbits = 4 if len(parts[0]) == 16 else 8
+    data += struct.pack(f"<III{len(parts)}I", dim, len(parts), nbits, *widths)
+    return data + b"".join(part.tobytes() for part in parts)
+
+
+def parts_of(given: bytes) -> tuple[int, int]:
+    """(m, nbits) of what `packed` made, or a file holds."""
+    kind, dim, out_dim = struct.unpack_from("<III", given)
+    transform = 12 + (0, 8, 4 * dim * out_dim)[kind]
+    _, m, nbits = struct.unpack_from("<III", given, transform)
+    return m, nbits
 
 
 def _floats(object: ArrayLike, argument: str) -> NDArray[np.float32]:

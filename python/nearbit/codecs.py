@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from nearbit._codebooks import packed
+from nearbit._codebooks import packed, parts_of
 from nearbit._numbers import shown, whole
 
 if TYPE_CHECKING:
@@ -407,7 +407,8 @@ class PQ(Codec):
     m: int
     nbits: int = 8
     rotation: str | None = None
-    _given: bytes = field(default=b"", init=False, repr=False)  # as files hold it
+    # Codebooks that were learned elsewhere, as files hold them; for from_codebooks alone.
+    _given: bytes = field(default=b"", repr=False, kw_only=True)
 
     name = "pq"
     metrics = ("cosine", "l2", "ip")
@@ -422,6 +423,9 @@ class PQ(Codec):
             raise ValueError(msg)
         if self.rotation not in (None, "opq"):
             msg = f"rotation: expected None or 'opq', got {shown(self.rotation)}"
+            raise ValueError(msg)
+        if self._given and (self.m, self.nbits, self.rotation) != (*parts_of(self._given), None):
+            msg = f"codebooks: expected no change of those given, got {self._settings()}"
             raise ValueError(msg)
 
     @classmethod
@@ -463,18 +467,19 @@ class PQ(Codec):
         >>> codec.encode(rows[3])[-2:]  # both parts are centroids of that number
         array([3, 3], dtype=uint8)
         """
-        return cls._of(*packed(codebooks, rotation))
+        return cls._of(packed(codebooks, rotation))
 
     @classmethod
-    def _of(cls, m: int, nbits: int, given: bytes) -> PQ:
-        made = cls(m, nbits)
-        object.__setattr__(made, "_given", given)
-        return made
+    def _of(cls, given: bytes) -> PQ:
+        return cls(*parts_of(given), _given=given)
 
     def __repr__(self) -> str:
         if self._given:
             return f"PQ.from_codebooks({self.m} of {2**self.nbits} centroids)"
-        return f"PQ(m={self.m!r}, nbits={self.nbits!r}, rotation={self.rotation!r})"
+        return f"PQ({self._settings()})"
+
+    def _settings(self) -> str:
+        return f"m={self.m!r}, nbits={self.nbits!r}, rotation={self.rotation!r}"
 
 
 # The one table that the README's is made of and that index.py looks into.
