@@ -271,7 +271,10 @@ std::unique_ptr<Index> from_bytes(py::handle data) {
 }
 
 py::dict stats(const Index& index) {
-    const Index::Stats s = index.stats();
+    const Index::Stats s = [&] {
+        const WithoutGil released;
+        return index.stats();
+    }();
     py::dict result;
     result["items"] = s.n_items;
     result["slots"] = s.n_slots;

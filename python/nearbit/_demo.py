@@ -34,6 +34,7 @@ def measure(demo: Demo, codec: str) -> Measured:
     """Build an index of the definitions with one codec, ask every question, on one thread."""
 
     def build() -> nb.Index:
+        """An index of all definitions."""
         index = nb.Index(demo.vectors.shape[1], codec=codec)
         index.add(demo.vectors, threads=1)
         return index
