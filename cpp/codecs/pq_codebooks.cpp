@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <string>
 
 #include "base/error.h"
@@ -28,15 +27,6 @@ void check(const PqSettings& settings, size_t dim) {
     if (settings.m < 1 || settings.m > dim) {
         refuse("m", "1 to " + std::to_string(dim) + " subspaces", std::to_string(settings.m));
     }
-    const std::vector<size_t>& starts = settings.starts;
-    if (starts.empty()) return;
-    if (starts.size() != settings.m + 1 || starts.front() != 0 || starts.back() != dim ||
-        std::adjacent_find(starts.begin(), starts.end(), std::greater_equal<>()) != starts.end()) {
-        refuse(
-            "starts",
-            std::to_string(settings.m + 1) + " ascending numbers from 0 to " + std::to_string(dim),
-            "others");
-    }
 }
 
 }  // namespace
@@ -50,8 +40,7 @@ std::vector<size_t> even_subspaces(size_t dim, size_t m) {
 PqCodebooks train_pq(const float* rows, size_t n, size_t dim, const PqSettings& settings,
                      size_t n_threads, Watch* watch) {
     check(settings, dim);
-    PqCodebooks books{dim, settings.m, settings.nbits, settings.starts, {}};
-    if (books.starts.empty()) books.starts = even_subspaces(dim, books.m);
+    PqCodebooks books{dim, settings.m, settings.nbits, even_subspaces(dim, settings.m), {}};
     const size_t k = books.k();
     if (n < k) {
         refuse("sample", "at least " + std::to_string(k) + " rows", std::to_string(n));
@@ -113,16 +102,6 @@ void PqEncoder::encode(const float* rows, size_t n, uint8_t* codes) const {
             }
         }
     }
-}
-
-void PqEncoder::encode(const float* rows, size_t n, size_t n_threads, Watch* watch,
-                       uint8_t* codes) const {
-    const size_t at_once = 4 * kRowsAtOnce;
-    parallel_for((n + at_once - 1) / at_once, n_threads, watch, [&](size_t task) {
-        const size_t from = task * at_once, here = std::min(at_once, n - from);
-        encode(rows + from * dim_, here, codes + from * code_bytes_);
-        if (watch) watch->advance(here);
-    });
 }
 
 void decode_pq(const PqCodebooks& codebooks, const uint8_t* codes, size_t n, float* rows) {

@@ -27,15 +27,14 @@ struct PqSettings {
     size_t nbits = 8;
     size_t iterations = 25;  // of k-means
     uint64_t seed = 0;
-    std::vector<size_t> starts = {};  // empty: even_subspaces(dim, m)
 };
 
 // m subspaces whose sizes differ by one at most, the larger ones first.
 std::vector<size_t> even_subspaces(size_t dim, size_t m);
 
-// k-means in each subspace, on at most 256 rows for each centroid, drawn at random. The same
-// codebooks, to the bit, at any number of threads. Throws InvalidArgument for settings that don't
-// fit dim and for fewer rows than centroids.
+// k-means in each of even_subspaces(dim, m), on at most 256 rows for each centroid, drawn at
+// random. The same codebooks, to the bit, at any number of threads. Throws InvalidArgument for
+// settings that don't fit dim and for fewer rows than centroids.
 PqCodebooks train_pq(const float* rows, size_t n, size_t dim, const PqSettings& settings,
                      size_t n_threads, Watch* watch);
 
@@ -46,10 +45,8 @@ class PqEncoder {
     // The codebooks need not outlive this.
     explicit PqEncoder(const PqCodebooks& codebooks);
 
-    // On this thread. A row gets the same code in any batch.
+    // A row gets the same code in any batch.
     void encode(const float* rows, size_t n, uint8_t* codes) const;
-    // On up to n_threads threads. Advances the watch by n.
-    void encode(const float* rows, size_t n, size_t n_threads, Watch* watch, uint8_t* codes) const;
 
   private:
     const size_t dim_, nbits_, code_bytes_;

@@ -114,31 +114,14 @@ TEST(PqCodebooks, AreTheSameAtAnyThreads) {
     for (const size_t m : {3, 11}) {
         const PqSettings settings{.m = m, .nbits = 4, .seed = 5};
         const PqCodebooks one = train_pq(rows.data(), n, dim, settings, 1, nullptr);
-        std::vector<uint8_t> codes(n * one.code_bytes()), again(codes.size());
-        const PqEncoder encoder(one);
-        encoder.encode(rows.data(), n, codes.data());
         for (const size_t threads : {2, 5}) {
             EXPECT_EQ(train_pq(rows.data(), n, dim, settings, threads, nullptr).centroids,
                       one.centroids);
-            encoder.encode(rows.data(), n, threads, nullptr, again.data());
-            EXPECT_EQ(codes, again);
         }
         PqSettings other = settings;
         other.seed = 6;
         EXPECT_NE(train_pq(rows.data(), n, dim, other, 1, nullptr).centroids, one.centroids);
     }
-}
-
-TEST(PqCodebooks, TakeGivenSubspaces) {
-    const size_t n = 300, dim = 10;
-    const std::vector<float> rows = random_rows(n, dim, 1);
-    const PqCodebooks books =
-        train_pq(rows.data(), n, dim, {.m = 3, .nbits = 4, .starts = {0, 1, 7, 10}}, 1, nullptr);
-    EXPECT_EQ(books.width(1), 6u);
-    EXPECT_EQ(message_of(rows, n, dim, {.m = 3, .starts = {0, 7, 7, 10}}),
-              "starts: expected 4 ascending numbers from 0 to 10, got others");
-    EXPECT_NE(message_of(rows, n, dim, {.m = 3, .starts = {0, 7, 10}}), "");
-    EXPECT_NE(message_of(rows, n, dim, {.m = 3, .starts = {0, 1, 2, 9}}), "");
 }
 
 TEST(PqCodebooks, RefuseWhatDoesNotFit) {
