@@ -94,6 +94,7 @@ CODECS = {
     + [nb.PQ(5, 4, "opq"), nb.PQ(7, 8, "opq")],
 }
 EVERY = [codec for codecs in CODECS.values() for codec in codecs]
+EVERYONE = [*EVERY, nb.RaBitQ(1), nb.RaBitQ(4)]
 
 
 def trained(codec, metric, rng, dim=20):
@@ -136,6 +137,18 @@ def test_factors_distances_and_rows_are_what_numpy_makes_of_codes(metric, codec,
     np.testing.assert_array_equal(found.ids, every.ids[:, :10])
     np.testing.assert_array_equal(index.search(queries[3], 10).ids, every.ids[3, :10])
     assert nb.Index.from_bytes(index.to_bytes()).codec == codec
+
+
+@pytest.mark.parametrize("codec", EVERYONE, ids=str)
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_what_a_code_decodes_to_is_about_as_near_to_it_as_can_be(metric, codec, rng):
+    _, index, _, _ = trained(codec, metric, rng)
+    decoded = index.get(np.arange(300))
+    distances = everything(index, decoded)[:, :300]
+    assert (distances >= 0).all()
+    if not (codec.name == "rabitq" and metric == "l2"):  # unbiased, and so not of decoded rows
+        own = distances.diagonal()
+        assert np.median(own) < 0.05 * np.median(distances)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -406,6 +419,42 @@ def test_very_large_and_very_small_rows_are_scored_in_full(rng):
             found = everything(index, rows[:5])
             assert np.isfinite(found).all()
             np.testing.assert_allclose(found, exact, atol=0.1 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("codec", [c for c in EVERYONE if c != nb.Sign()], ids=str)  # takes no mean
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_rows_that_are_all_alike_are_kept_as_they_are(metric, codec, rng):
+    for row in rng.standard_normal((4, 20)).astype(np.float32):
+        index = nb.Index(20, metric=metric, codec=codec)
+        index.add(np.repeat(row[None], 1100, axis=0))
+        kept = unit(row[None])[0] if metric == "cosine" else row
+        np.testing.assert_allclose(index.get([0, 1099]), [kept, kept], atol=1e-6)
+        queries = rng.standard_normal((5, 20)).astype(np.float32)
+        exact = reference.distances(metric, queries, row[None])
+        off = everything(index, queries) - exact
+        assert np.abs(off).max() < 1e-4
+
+
+@pytest.mark.parametrize("codec", EVERYONE, ids=str)
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_the_longest_rows_there_may_be_are_scored_and_saved(metric, codec, rng):
+    rows = rng.standard_normal((1100, 20))
+    if metric == "l2":  # a few are about as far from the mean as can be
+        rows[:, 3] += 100
+        rows[7::100] *= -1
+    rows = (1.98 * unit(rows)).astype(np.float32)
+    of_size = {}
+    for size in (1, 2.0**62):
+        index = nb.Index(20, metric=metric, codec=codec)
+        index.add(rows * np.float32(size))
+        of_size[size] = everything(index, rows[:10] * np.float32(size))
+    found, largest = of_size[size], np.finfo(np.float32).max
+    moderate = np.minimum(of_size[1].astype(np.float64) * 2.0**124, largest)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, moderate, atol=0.01 * np.abs(moderate).max())
+    queries = rows[:10] * np.float32(size)
+    again = nb.Index.from_bytes(index.to_bytes())
+    assert answer(again.search(queries, 20)) == answer(index.search(queries, 20))
 
 
 def test_training_is_refused_with_too_few_rows_and_twice(rng):

@@ -1,7 +1,6 @@
 #include "codecs/compact.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <span>
@@ -17,6 +16,7 @@
 #include "codecs/groups.h"
 #include "codecs/learn.h"
 #include "codecs/pq.h"
+#include "codecs/small_float.h"
 
 namespace nearbit {
 namespace {
@@ -29,54 +29,6 @@ constexpr float kLeastUnbias = 0.25f, kMostUnbias = 4;
 constexpr uint8_t kGiven = 2;  // in files, where else 1 says that rows are rotated
 // Above it sums in float could overflow: then rows are scored without a first pass.
 constexpr double kLargestInFloat = 1e37;
-
-// ------------------------------------------------------------------------------- small floats
-
-uint32_t most_code(size_t n_bytes) {
-    return (uint32_t(1) << (8 * n_bytes)) - 1;
-}
-
-float value_of(const SmallFloat& small, uint32_t code) {
-    return code == 0 ? 0.0f : std::bit_cast<float>(small.base + (code - 1) * small.step);
-}
-
-float most_value(const SmallFloat& small, size_t n_bytes) {
-    return n_bytes == 0 ? 0.0f : value_of(small, most_code(n_bytes));
-}
-
-uint32_t code_of(const SmallFloat& small, size_t n_bytes, double value) {
-    if (!(value > 0)) return 0;
-    const float capped = float(std::min(value, double(most_value(small, n_bytes))));
-    const uint32_t bits = std::bit_cast<uint32_t>(capped);
-    if (bits <= small.base) return 1;
-    return std::min(most_code(n_bytes), 1 + (bits - small.base + small.step / 2) / small.step);
-}
-
-// Values from the lowest thousandth to the largest, and a twentieth beyond. The bits of floats go
-// up like a logarithm, so small and large values are rounded by the same share of them.
-SmallFloat fit_small(std::vector<double> values, size_t n_bytes) {
-    std::erase_if(values, [](double value) { return !(value > 0); });
-    if (values.empty()) values.push_back(1);
-    std::sort(values.begin(), values.end());
-    const double least = std::max(values[values.size() / 1000] * 0.95, 1e-37);
-    const double most = std::min(std::max(values.back() * 1.05, least), 3.4e38);
-    const uint32_t base = std::bit_cast<uint32_t>(float(least));
-    const uint32_t span = std::bit_cast<uint32_t>(float(most)) - base;
-    const uint32_t steps = most_code(n_bytes) - 1;
-    return {base, std::max<uint32_t>(1, (span + steps - 1) / steps)};
-}
-
-SmallFloat read_small(Cursor& fields, size_t n_bytes) {
-    const auto base = fields.read<uint32_t>();
-    const auto step = fields.read<uint32_t>();
-    constexpr uint32_t kInfiniteBits = 0x7f800000;
-    if (n_bytes != 0 && (base == 0 || step == 0 ||
-                         base + uint64_t(most_code(n_bytes) - 1) * step >= kInfiniteBits)) {
-        fields.refuse("expected the range of a factor, got " + std::to_string(base) + " and " +
-                      std::to_string(step));
-    }
-    return {base, step};
-}
 
 // ------------------------------------------------------------------------------------- scoring
 
@@ -103,7 +55,7 @@ struct Trained {
     CompactParts parts{Transform::identity(1), nullptr};
     CodeFactors factors;
     std::vector<float> turned_mean;  // by the transform
-    double mean_squared = 0;
+    double mean_squared = 0;         // |c|^2
     // What takes off the bias of scales that make lengths right, over the sample: 1 for l2, where
     // norms would no longer match.
     float unbias = 1;
@@ -113,21 +65,14 @@ struct Trained {
     size_t payload_at() const { return size_t(factors.scale_bytes) + factors.norm_bytes; }
     size_t code_bytes() const { return payload_at() + parts.quantiser->payload_bytes(); }
     float scale(const uint8_t* code) const {
-        return factor(factors.scale, code, factors.scale_bytes);
+        return take_small(code, factors.scale, factors.scale_bytes);
     }
     float norm(const uint8_t* code) const {
-        return factor(factors.norm, code + factors.scale_bytes, factors.norm_bytes);
-    }
-
-  private:
-    static float factor(const SmallFloat& small, const uint8_t* bytes, size_t n_bytes) {
-        uint32_t code = 0;
-        for (size_t i = 0; i < n_bytes; ++i) code |= uint32_t(bytes[i]) << (8 * i);
-        return value_of(small, code);
+        return take_small(code + factors.scale_bytes, factors.norm, factors.norm_bytes);
     }
 };
 
-void turn_mean(Trained& trained) {
+void measure_mean(Trained& trained) {
     trained.turned_mean.resize(trained.parts.quantiser->dim());
     trained.parts.transform.apply(trained.mean.data(), 1, trained.turned_mean.data());
     kernels().dense.squared_norms(trained.mean.data(), 1, trained.mean.size(),
@@ -181,9 +126,9 @@ double scale_of(const Trained& trained, Metric metric, const Row& row, const flo
     };
     if (row.squared == 0) return 0;
     if (trained.rules.unbiased) {
-        // A code that points away from its row (one from another sort of rows) gets the largest.
+        // Not above 0 only where a row is so short that the transform leaves nothing of it.
         const double with_row = with_y(r);
-        return with_row > 0 ? row.squared / with_row : double(kInfinity);
+        return with_row > 0 ? row.squared / with_row : 0;
     }
     const double with_self = with_y(y);
     if (with_self == 0) return 0;
@@ -403,8 +348,8 @@ class Compact final : public Codec {
             for (size_t i = 0; i < m; ++i) {
                 const double scale =
                     scale_of(*trained_, metric_, about[i], z + i * z_dim, y + i * z_dim);
-                code = put(code, f.scale, f.scale_bytes, scale);
-                code = put(code, f.norm, f.norm_bytes, about[i].squared);
+                code = put_small(code, f.scale, f.scale_bytes, scale);
+                code = put_small(code, f.norm, f.norm_bytes, about[i].squared);
                 code += trained_->parts.quantiser->payload_bytes();
             }
         }
@@ -463,12 +408,6 @@ class Compact final : public Codec {
     }
 
   private:
-    static uint8_t* put(uint8_t* code, const SmallFloat& small, size_t n_bytes, double value) {
-        uint32_t number = n_bytes == 0 ? 0 : code_of(small, n_bytes, value);
-        for (size_t i = 0; i < n_bytes; ++i, number >>= 8) *code++ = uint8_t(number);
-        return code;
-    }
-
     const CodecSettings settings_;
     const std::shared_ptr<const Trained> trained_;
 };
@@ -510,7 +449,7 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
     }
     made->factors = factors_for(settings_, dim_, metric_);
     made->parts = learn(settings_, made->payload_at(), rows, n, dim_, threads, watch);
-    turn_mean(*made);
+    measure_mean(*made);
 
     const size_t n_encoded = std::min(n, kFactorSample), z_dim = made->parts.quantiser->dim();
     // Lengths of rows, what their codes make of <r, r>, and what of it is off.
@@ -524,7 +463,7 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
             made->parts.quantiser->encode(z.data(), 1, payload.data(), 0, y.data());
             norms[i] = about[i].squared;
             scales[i] = scale_of(*made, metric_, about[i], z.data(), y.data());
-            if (!(scales[i] > 0 && scales[i] < double(kInfinity))) continue;
+            if (!(scales[i] > 0)) continue;
             const double s = scales[i] / length_in_scale(*made, metric_, about[i]);
             kept[i] = s * kernels().encode.dot(y.data(), z.data(), z_dim) / norms[i];
             off[i] = s * s * kernels().encode.dot(y.data(), y.data(), z_dim) / norms[i];
@@ -533,7 +472,6 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
     });
     learn_spread(*made, metric_, kept, off, about);
     for (double& scale : scales) scale *= double(made->unbias);
-    std::erase(scales, double(kInfinity));
     made->factors.scale = fit_small(scales, made->factors.scale_bytes);
     if (made->factors.norm_bytes != 0) {
         made->factors.norm = fit_small(norms, made->factors.norm_bytes);
@@ -635,7 +573,7 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim,
         fields.refuse("expected a transform and a quantiser of " + std::to_string(dim) +
                       " dimensions");
     }
-    turn_mean(*made);
+    measure_mean(*made);
     made->factors = Compact::factors_for(settings, dim, metric);
     made->factors.scale = read_small(fields, made->factors.scale_bytes);
     made->factors.norm = read_small(fields, made->factors.norm_bytes);
