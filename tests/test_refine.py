@@ -241,6 +241,16 @@ def test_the_error_that_training_finds_is_that_of_the_codes(metric, rng):
     assert abs(learned.error / want - 1) < 0.03
 
 
+def test_rows_of_zeros_do_not_change_how_far_estimates_of_others_are_off(rng):
+    rows = clustered(1100, DIM, rng)
+    errors = []
+    for sample in (rows, np.concatenate([rows, np.zeros_like(rows)])):
+        index = nb.Index(DIM, "ip", codec=nb.Sign())  # takes no mean off
+        index.add(sample)
+        errors.append(opened(index)[1].error)
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+
+
 def test_a_radius_cuts_what_was_ranked(rng):
     trio = Trio("rabitq", "l2", "sq8").lived_in(rng)
     queries = clustered(9, DIM, rng)

@@ -285,6 +285,7 @@ void learn_spread(Trained& trained, Metric metric, const std::vector<double>& ke
     }
     const double unbias = double(trained.unbias);
     for (size_t i = 0; i < kept.size(); ++i) {
+        if (!(self[i] > 0)) continue;
         squares += std::max(0.0, 1 - 2 * unbias * kept[i] + unbias * unbias * self[i]);
     }
     const double across = std::sqrt(std::max<double>(1, double(trained.mean.size()) - 1));
