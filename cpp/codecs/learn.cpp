@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kRowsAtOnce = 64;   // transformed together
 constexpr size_t kRangeRows = 4096;  // of which a grid's ranges are fitted
 constexpr int kRangeRounds = 10;
+constexpr size_t kRangesAtOnce = 16;  // dimensions fitted in one task
 // Of k-means: 4, 8, 12 and 25 give the same recall (docs/measurements.md).
 constexpr size_t kPqIterations = 8;
 constexpr size_t kItqRows = 4096;
@@ -69,11 +70,12 @@ CompactParts learn_pq(const CodecSettings& settings, const std::vector<float>& r
 
 // For each dimension the middle and step that leave the least squared error, from those that a
 // normal distribution would want on.
-CompactParts learn_sq(uint32_t bits, const std::vector<float>& residuals, size_t n, size_t dim) {
+CompactParts learn_sq(uint32_t bits, const std::vector<float>& residuals, size_t n, size_t dim,
+                      size_t threads, Watch* watch) {
     const uint32_t levels = uint32_t(1) << bits;
     std::vector<float> middles(dim), steps(dim);
     n = std::min(n, kRangeRows);
-    for (size_t j = 0; j < dim; ++j) {
+    const auto fit = [&](size_t j) {
         double sum = 0, squares = 0;
         for (size_t i = 0; i < n; ++i) sum += double(residuals[i * dim + j]);
         const double mean = sum / double(n);
@@ -106,7 +108,12 @@ CompactParts learn_sq(uint32_t bits, const std::vector<float>& residuals, size_t
         }
         middles[j] = float(middle);
         steps[j] = std::max(float(step), kLeastStep);
-    }
+    };
+    parallel_for((dim + kRangesAtOnce - 1) / kRangesAtOnce, threads, watch, [&](size_t task) {
+        const size_t first = task * kRangesAtOnce, end = std::min(dim, first + kRangesAtOnce);
+        for (size_t j = first; j < end; ++j) fit(j);
+        if (watch != nullptr) watch->advance(0);
+    });
     return {Transform::identity(dim), make_range_grid(std::vector<uint32_t>(bits, uint32_t(dim)),
                                                       std::move(middles), std::move(steps))};
 }
@@ -251,7 +258,7 @@ CompactParts learn(const CodecSettings& settings, size_t factor_bytes,
     const std::string& name = settings.name;
     if (settings.given != nullptr) return given_parts(*settings.given);
     if (name == "pq") return learn_pq(settings, residuals, n, dim, threads, watch);
-    if (name == "sq") return learn_sq(settings.bits, residuals, n, dim);
+    if (name == "sq") return learn_sq(settings.bits, residuals, n, dim, threads, watch);
     if (name == "pcasq") {
         return learn_pcasq(settings.bits / 8 - factor_bytes, settings.seed, residuals, n, dim,
                            threads, watch);
