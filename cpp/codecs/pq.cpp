@@ -143,7 +143,7 @@ class PqQueries final : public QuantisedQueries {
             }
         }
         // Rounded up, also where it is too small for a float.
-        scan_gains_[q] = std::nextafter(float(gains_[q] * double(step)), 1.0f);
+        scan_gains_[q] = std::nextafter(float(gains_[q] * double(step)), kInfinity);
         scan_offsets_[q] = float(gains_[q] * double(offset));
     }
 
