@@ -167,7 +167,8 @@ def test_sq_takes_the_nearest_number(metric, bits, rng):
 @pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
 def test_bits_are_signs(metric, codec, rng):
     rows, _, codes, learned = trained(codec, metric, rng)
-    r = residuals(learned, rows) @ learned.matrix.T
+    # Sign's are those of the rows themselves; ITQ's of what is left when the mean is taken off.
+    r = rows if codec == nb.Sign() else residuals(learned, rows) @ learned.matrix.T
     numbers = learned.factors(codes)[2]
     clear = np.abs(r) > 1e-5
     np.testing.assert_array_equal(numbers[clear], (r > 0)[clear])
@@ -202,6 +203,27 @@ def test_pcasq_spends_its_bytes_where_rows_vary_and_rounds_well(n_bytes, metric,
 
     assert (cosines(y) > cosines(plain * learned.steps) - 0.05).all()
     assert cosines(y).mean() >= cosines(plain * learned.steps).mean()
+
+
+def test_pcasq_keeps_rows_off_centre_nearly_as_well_as_centred_ones(rng):
+    rows = (rng.standard_normal((1500, 20)) * 0.8 ** np.arange(20) + 0.3).astype(np.float32)
+    for sizes in ({"cosine": 8, "ip": 8}, {"cosine": 12, "ip": 13}):  # 7 and 11 without the factor
+        off = {}
+        for metric, n_bytes in sizes.items():  # of directions, less their mean and as they are
+            index = nb.Index(20, metric=metric, codec=nb.PCASQ(n_bytes))
+            index.add(rows)
+            off[metric] = ((unit(index.get(np.arange(1500))) - unit(rows)) ** 2).sum(axis=1).mean()
+        assert off["ip"] < 2 * off["cosine"]
+
+
+def test_components_with_equal_bits_vary_alike(rng):
+    rows, _, _, learned = trained(nb.PCASQ(12), "l2", rng)
+    r = residuals(learned, rows) @ learned.matrix.T
+    for bits in np.unique(learned.grid_bits):
+        part = r[:, learned.grid_bits == bits]
+        principal = np.linalg.eigvalsh(np.cov(part.T))
+        spread = part.var(axis=0)
+        assert spread.max() / spread.min() < principal.max() / principal.min() / 2
 
 
 @pytest.mark.parametrize("codec", CODECS["pq"], ids=str)
@@ -455,6 +477,24 @@ def test_the_longest_rows_there_may_be_are_scored_and_saved(metric, codec, rng):
     queries = rows[:10] * np.float32(size)
     again = nb.Index.from_bytes(index.to_bytes())
     assert answer(again.search(queries, 20)) == answer(index.search(queries, 20))
+
+
+@pytest.mark.parametrize("codec", [nb.SQ(4), nb.SQ(8), nb.PQ(20, 4), nb.PQ(20), nb.PQ(7)], ids=str)
+def test_no_row_is_lost_where_sums_over_parts_pass_float32(codec, rng):
+    rows = np.zeros((1100, 20))
+    rows[np.arange(1100), rng.integers(0, 20, 1100)] = rng.choice([-1, 1], 1100)
+    rows = (9e18 * unit(rows + 0.001 * rng.standard_normal(rows.shape))).astype(np.float32)
+    queries = (9e18 * unit(rng.choice([-1.0, 1.0], (3, 20)))).astype(np.float32)
+    index = nb.Index(20, metric="l2", codec=codec)
+    index.add(rows)
+    hits = index.search(queries, 1100)
+    assert (hits.counts == 1100).all()
+    exact = reference.distances("l2", queries, rows)
+    off = np.sort(hits.distances, axis=1) - np.sort(exact, axis=1)
+    assert np.abs(off).max() < 0.25 * exact.max()
+    for k in (5, 1100):
+        for query, ids in zip(queries, hits.ids, strict=True):
+            np.testing.assert_array_equal(index.search(query, k).ids, ids[:k])
 
 
 def test_training_is_refused_with_too_few_rows_and_twice(rng):
