@@ -25,6 +25,12 @@ def opened(index):
     return contents(data)[1], Learned(parts["settings"])
 
 
+def opened_with(codec, rows, metric="l2"):
+    index = nb.Index(rows.shape[1], metric=metric, codec=codec)
+    index.add(rows)
+    return opened(index)
+
+
 def unit(rows):
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows, np.float64), where=lengths > 0)
@@ -172,6 +178,26 @@ def test_bits_are_signs(metric, codec, rng):
     numbers = learned.factors(codes)[2]
     clear = np.abs(r) > 1e-5
     np.testing.assert_array_equal(numbers[clear], (r > 0)[clear])
+
+
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+def test_sign_takes_zeros_as_sign_of_bits_does(metric, rng):
+    rows = clustered(1100, 20, rng) * rng.integers(0, 2, (1100, 20)).astype(np.float32)
+    codec = nb.Sign().train(rows, metric)
+    signs = np.packbits(rows > 0, axis=1, bitorder="little")
+    np.testing.assert_array_equal(codec.encode(rows)[:, -3:], signs)
+
+
+def test_sq_fits_the_middles_of_skewed_dimensions(rng):
+    rows = rng.exponential(1, (1500, 6)).astype(np.float32)
+    _, learned = opened_with(nb.SQ(4), rows)
+    r = residuals(learned, rows)
+
+    def error(middles):
+        levels = np.clip(np.rint((r - middles) / learned.steps + 7.5), 0, 15) - 7.5
+        return ((r - middles - levels * learned.steps) ** 2).mean(axis=0)
+
+    assert (error(learned.middles) < 0.99 * error(r.mean(axis=0))).all()
 
 
 def test_itq_turns_rows_towards_the_corners_of_a_cube(rng):

@@ -295,9 +295,9 @@ class RaBitQ(Codec):
 class SQ(Codec):
     """Each dimension in 4 or 8 bits, between limits fitted to a sample.
 
-    Every dimension has the middle and the step that leave the least squared error. Distances are
-    estimates; ``get`` gives what the code says of a row. Rows are held as float32, and scanned
-    exactly, until ``train_size`` (1,024) are there.
+    Middle and step of every dimension are fitted by least squares, from those that suit a normal
+    distribution on. Distances are estimates; ``get`` gives what the code says of a row. Rows are
+    held as float32, and scanned exactly, until ``train_size`` (1,024) are there.
 
     Parameters
     ----------
