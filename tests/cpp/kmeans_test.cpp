@@ -282,6 +282,26 @@ TEST(KMeans, FillsEmptyClusters) {
     EXPECT_EQ(clusters.inertia, 0);
 }
 
+TEST(KMeans, FillsEmptyClustersWithWhatLiesFarthestInTheWorstCluster) {
+    // Half of the rows are 0, half 1000, so that the seeds are; a few rows of one lie far off.
+    for (const float worst : {0.0f, 1000.0f}) {
+        std::vector<float> rows(20000);
+        for (size_t i = 0; i < rows.size(); ++i) rows[i] = i % 2 ? 1000.0f : 0.0f;
+        for (size_t i = 0; i < 10; ++i) rows[777 + 1000 * i] = 1000 - worst + float(i);
+        std::set<float> farthest;
+        for (size_t i = 0; i < 20; ++i) {
+            const float row = worst + float(worst == 0 ? -100 - 10 * int(i) : 100 + 10 * int(i));
+            rows[111 + 900 * i] = row;
+            if (i >= 6) farthest.insert(row);
+        }
+        const Clusters clusters = kmeans(rows.data(), rows.size(), 1,
+                                         {.k = 16, .iterations = 1, .seeding_rows = 1}, 1, nullptr);
+        const std::set<float> centroids(clusters.centroids.begin(), clusters.centroids.end());
+        ASSERT_EQ(centroids.size(), 16u);
+        for (const float row : farthest) EXPECT_EQ(centroids.count(row), 1u) << row;
+    }
+}
+
 TEST(KMeans, TakesFewerDistinctRowsThanClusters) {
     for (const float value : {0.0f, 0.1f, -3e18f}) {
         const std::vector<float> rows(100 * 3, value);
