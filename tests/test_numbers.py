@@ -184,6 +184,18 @@ def test_rows_of_one_direction_are_equally_near_by_cosine(codec, rng):
     assert (index.search(other, 300).ids == np.arange(300)).all()
 
 
+@pytest.mark.parametrize("codec", ["int8", "uint8"])
+def test_of_rows_of_one_direction_the_smallest_ids_are_found(codec, rng):
+    base = rng.integers(1, 6, (1, 50)).astype(codec)
+    index = Kind(codec, "cosine").new(50)
+    factors = rng.integers(1, 20, (300, 1)).astype(codec)
+    index.add(base * factors, ids=np.arange(300)[::-1])  # each the best so far
+    queries = rng.integers(0, 9, (200, 50)).astype(codec)
+    assert (index.search(queries, 7).ids == np.arange(7)).all()
+    for query in queries:
+        assert (index.search(query, 7).ids == np.arange(7)).all()
+
+
 def test_a_zero_row_of_integers_has_cosine_distance_one():
     index = nb.Index(4, codec="int8")
     index.add([[0, 0, 0, 0], [-1, 0, 0, 0], [1, 1, 0, 0]])
