@@ -434,6 +434,19 @@ def test_another_seed_is_another_rotation(rng):
     assert made[0] == made[1] != made[2]
 
 
+@pytest.mark.parametrize("codec", [nb.ITQ(2), nb.ITQ(5), nb.SQ(4), nb.PQ(5)], ids=str)
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+def test_of_equal_codes_those_with_the_smallest_ids_are_found(metric, codec, rng):
+    rows = np.repeat(clustered(30, 20, rng), 50, axis=0)
+    index = nb.Index(20, metric=metric, codec=codec)
+    index.add(rows, ids=np.arange(1500)[::-1])  # each the best of its kind so far
+    queries = clustered(500, 20, rng)
+    every = index.search(queries, 1500).ids[:, :7]
+    np.testing.assert_array_equal(index.search(queries, 7).ids, every)
+    for query, ids in zip(queries, every, strict=True):
+        np.testing.assert_array_equal(index.search(query, 7).ids, ids)
+
+
 @pytest.mark.parametrize("kind", COMPACT_KINDS, ids=str)
 @pytest.mark.parametrize("what", ["equal", "zero", "constant dimensions", "one apart"])
 def test_degenerate_samples_train_and_give_finite_distances(kind, what, rng):
