@@ -157,6 +157,15 @@ def test_what_a_code_decodes_to_is_about_as_near_to_it_as_can_be(metric, codec, 
         assert np.median(own) < 0.05 * np.median(distances)
 
 
+@pytest.mark.parametrize("codec", EVERY, ids=str)
+def test_products_of_rows_with_themselves_are_right_on_average(codec, rng):
+    """Though a code is shorter, seen from its row, than the row."""
+    rows, index, _, _ = trained(codec, "ip", rng)
+    rows = rows[:200]
+    found = -everything(index, rows).diagonal()
+    assert (found / (rows.astype(np.float64) ** 2).sum(axis=1)).mean() == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
 def test_sq_takes_the_nearest_number(metric, bits, rng):
