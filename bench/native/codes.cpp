@@ -70,7 +70,7 @@ void nibble_scan(benchmark::State& state) {
     Data data(state, 1, uint32_t(state.range(2)));
     for (auto _ : state) {
         for (uint32_t first = 0; first < data.n; first += data.n_in_block) {
-            kernels().codes.nibble_scan({data.nibbles.data(), data.n_bytes, 0, 1, 0, {}, 0},
+            kernels().codes.nibble_scan({data.nibbles.data(), data.n_bytes, 0, 1, 0, {}},
                                         data.block(first), data.bound.data(), &data.sink);
         }
     }
@@ -89,8 +89,7 @@ void nibble_tile(benchmark::State& state) {
                                          data.offset.data(),
                                          data.bound.data(),
                                          data.nq,
-                                         {},
-                                         nullptr},
+                                         {}},
                                         data.block(first), &data.sink);
         }
     }

@@ -14,10 +14,6 @@ constexpr double kNormalStep[] = {0, 1.5958, .9957, .5860, .3352, .1881, .1041, 
 // A row's direction is rounded at several steps, and the one with the best cosine is kept.
 constexpr float kInverseSteps[] = {1 / .8f, 1 / .87f, 1 / .94f, 1, 1 / 1.07f, 1 / 1.15f, 1 / 1.25f};
 
-// How far, in standard deviations, what the first plane leaves open can lie above its mean before a
-// value is cut off there: one in 740.
-constexpr double kOpenDeviations = 3;
-
 constexpr int kLargestInt = 4095;  // of a query's numbers: 13 bits with the sign
 
 struct Levels {
@@ -46,31 +42,20 @@ class GridQueries final : public QuantisedQueries {
         states_.resize(n);
         gains_.resize(n);
         offsets_.resize(n);
-        offsets_all_.resize(n);
         for (size_t q = 0; q < n; ++q) prepare(q, z + q * dim_, steps, middles);
     }
 
-    // What counts, exactly: whole sums. A value is cut off where the first plane and the spread of
-    // what it leaves open say that it can't be, so that the first plane gives an upper bound that
-    // always holds, in whatever order rows come.
+    // What counts, exactly: whole sums.
     void values(size_t q, const uint8_t* payloads, size_t stride, size_t n,
                 double* values) const override {
         constexpr size_t kAtOnce = 64;
-        int64_t first[kAtOnce], all[kAtOnce];
+        int64_t sums[kAtOnce];
         const State& s = states_[q];
         const GridQuery query = {ints(q), levels_.dims.data(), levels_.count()};
         for (size_t begin = 0; begin < n; begin += kAtOnce) {
             const size_t m = std::min(kAtOnce, n - begin);
-            const uint8_t* const at = payloads + begin * stride;
-            kernels_.grid_sums(query, at, stride, nullptr, m, all);
-            for (size_t i = 0; i < m; ++i) values[begin + i] = s.gain * double(all[i]) + s.offset;
-            if (query.levels == 1) continue;
-            const GridQuery top = {query.values, query.level_dims, 1};
-            kernels_.grid_sums(top, at, stride, nullptr, m, first);
-            for (size_t i = 0; i < m; ++i) {
-                values[begin + i] =
-                    std::min(values[begin + i], s.first_gain * double(first[i]) + s.first_offset);
-            }
+            kernels_.grid_sums(query, payloads + begin * stride, stride, nullptr, m, sums);
+            for (size_t i = 0; i < m; ++i) values[begin + i] = s.gain * double(sums[i]) + s.offset;
         }
     }
 
@@ -78,27 +63,23 @@ class GridQueries final : public QuantisedQueries {
         const auto* const tables = reinterpret_cast<const uint8_t*>(tables_.data());
         const FinerPlanes finer = {levels_.n_bytes.data() + 1, levels_.count() - 1};
         if (n_ == 1) {
-            const NibbleQuery query = {tables, n_bytes_,       0, gains_[0], offsets_[0],
-                                       finer,  offsets_all_[0]};
+            const NibbleQuery query = {tables, n_bytes_, 0, gains_[0], offsets_[0], finer};
             kernels_.nibble_scan(query, block, bounds, sink);
             return;
         }
-        const NibbleTile tile = {tables,        n_bytes_ * 32,      n_bytes_, 0,
-                                 gains_.data(), offsets_.data(),    bounds,   uint32_t(n_),
-                                 finer,         offsets_all_.data()};
+        const NibbleTile tile = {tables,          n_bytes_ * 32, n_bytes_,     0,    gains_.data(),
+                                 offsets_.data(), bounds,        uint32_t(n_), finer};
         kernels_.nibble_tile(tile, block, sink);
     }
 
     double largest(size_t q) const override {
         // All planes come to less than twice what the first does.
-        const double offset = std::max(std::abs(offsets_[q]), std::abs(offsets_all_[q]));
-        return offset + double(gains_[q]) * 1020 * double(n_bytes_);
+        return std::abs(double(offsets_[q])) + double(gains_[q]) * 1020 * double(n_bytes_);
     }
 
   private:
     struct State {
-        double gain, offset;              // value of a whole sum
-        double first_gain, first_offset;  // upper bound of it, of the first plane's sum
+        double gain, offset;  // value of a whole sum
     };
 
     const int16_t* ints(size_t q) const {
@@ -107,7 +88,7 @@ class GridQueries final : public QuantisedQueries {
 
     void prepare(size_t q, const float* z, const float* steps, const float* middles) {
         int16_t* const out = const_cast<int16_t*>(ints(q));
-        double most = 0, offset = 0, first_offset = 0, open = 0;
+        double most = 0, offset = 0;
         // A bit of the last level counts 1, so a dimension without one counts in larger steps.
         std::vector<double> products(dim_);
         for (size_t j = 0; j < dim_; ++j) {
@@ -117,15 +98,12 @@ class GridQueries final : public QuantisedQueries {
             products[j] = std::ldexp(product, int(levels_.bits[j]) - int(levels_.count()));
             most = std::max(most, std::abs(products[j]));
             offset += middle - product * (half - 0.5);
-            first_offset += middle - product * half / 2;
-            open += product * product * (half * half - 1) / 12;
         }
         const double gain = most / kLargestInt;
         for (size_t j = 0; most > 0 && j < dim_; ++j) {
             out[j] = int16_t(std::lround(products[j] / gain));
         }
-        states_[q] = {gain, offset, std::ldexp(gain, int(levels_.count()) - 1),
-                      first_offset + kOpenDeviations * std::sqrt(open)};
+        states_[q] = {gain, offset};
         prepare_tables(q);
     }
 
@@ -133,7 +111,7 @@ class GridQueries final : public QuantisedQueries {
     // in steps that make the widest fit a byte; rounded up, so that a sum of entries bounds that of
     // the numbers.
     void prepare_tables(size_t q) {
-        int32_t sums[16], widest = 1, least_of_first = 0;
+        int32_t sums[16], widest = 1;
         double least_of_all = 0;
         auto* const tables = reinterpret_cast<uint8_t*>(tables_.data()) + q * n_bytes_ * 32;
         const auto fill = [&](size_t nibble) {
@@ -152,7 +130,6 @@ class GridQueries final : public QuantisedQueries {
         const int32_t step = (widest + 254) / 255;
         for (size_t nibble = 0; nibble < 2 * n_bytes_; ++nibble) {
             const int32_t least = fill(nibble);
-            least_of_first += least;
             double weight = 1;
             for (const uint32_t n_bytes : levels_.n_bytes) {
                 if (nibble < 2 * n_bytes) least_of_all += weight * least;
@@ -163,10 +140,10 @@ class GridQueries final : public QuantisedQueries {
                     uint8_t((sums[pattern] - least + step - 1) / step);
             }
         }
-        const State& s = states_[q];
-        gains_[q] = float(s.first_gain * step);
-        offsets_[q] = float(s.first_gain * least_of_first + s.first_offset);
-        offsets_all_[q] = float(s.first_gain * least_of_all + s.offset);
+        // A bit of the first plane counts so many times one of the last.
+        const double gain = std::ldexp(states_[q].gain, int(levels_.count()) - 1);
+        gains_[q] = float(gain * step);
+        offsets_[q] = float(gain * least_of_all + states_[q].offset);
     }
 
     const CodesKernels& kernels_;
@@ -175,7 +152,7 @@ class GridQueries final : public QuantisedQueries {
     size_t n_bytes_, padded_;
     Memory ints_, tables_;
     std::vector<State> states_;
-    std::vector<float> gains_, offsets_, offsets_all_;  // of sums of entries
+    std::vector<float> gains_, offsets_;  // of sums of entries
 };
 
 class Grid final : public Quantiser {

@@ -75,11 +75,11 @@ class PqQueries final : public QuantisedQueries {
             kernels_.byte_tile({tables, stride_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_)},
                                block, sink);
         } else if (n_ == 1) {
-            kernels_.nibble_scan({tables, n_bytes_, 0, gains[0], offsets[0], {}, 0}, block, bounds,
+            kernels_.nibble_scan({tables, n_bytes_, 0, gains[0], offsets[0], {}}, block, bounds,
                                  sink);
         } else {
             kernels_.nibble_tile(
-                {tables, stride_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_), {}, nullptr},
+                {tables, stride_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_), {}},
                 block, sink);
         }
     }

@@ -31,7 +31,6 @@ struct PlainTerms {
     size_t n_bytes, first_byte;
     float gain, offset;
     FinerPlanes finer;
-    float offset_all;
     uint32_t query;
     const float* bound;
 };
@@ -43,27 +42,23 @@ void plain_group(const Tables& tables, const PlainTerms& terms, const CodesBlock
     if (lanes == 0) return;
     const uint8_t* at = group_at(block, group);
     const uint8_t* bytes = at + kLanes * (factor_bytes(block.factors) + terms.first_byte);
-    uint32_t first[kLanes] = {};
-    float all[kLanes];
-    tables.add(bytes, terms.n_bytes, first);
-    for (uint32_t i = 0; i < kLanes; ++i) all[i] = float(first[i]);
-    bytes += kLanes * terms.n_bytes;
+    float all[kLanes] = {};
+    size_t n_bytes = terms.n_bytes;
     float weight = 1;
-    for (uint32_t l = 0; l < terms.finer.n; ++l) {
+    for (uint32_t l = 0;; ++l) {
         uint32_t sums[kLanes] = {};
-        tables.add(bytes, terms.finer.n_bytes[l], sums);
-        bytes += kLanes * terms.finer.n_bytes[l];
-        weight /= 2;
+        tables.add(bytes, n_bytes, sums);
         for (uint32_t i = 0; i < kLanes; ++i) all[i] += weight * float(sums[i]);
+        if (l == terms.finer.n) break;
+        bytes += kLanes * n_bytes;
+        n_bytes = terms.finer.n_bytes[l];
+        weight /= 2;
     }
     for (uint32_t i = 0; i < kLanes; ++i) {
         if ((lanes >> i & 1) == 0) continue;
         const Factors factors = factors_of(block.factors, at, i);
-        const auto within = [&](float sum, float offset) {
-            return factors.norm - factors.scale * (terms.gain * sum + offset) <= *terms.bound;
-        };
-        if (!within(float(first[i]), terms.offset)) continue;
-        if (terms.finer.n != 0 && !within(all[i], terms.offset_all)) continue;
+        const float value = terms.gain * all[i] + terms.offset;
+        if (!(factors.norm - factors.scale * value <= *terms.bound)) continue;
         make_room(sink);
         report(sink, terms.query, group * kLanes + i, 0.0f);
     }
@@ -71,15 +66,15 @@ void plain_group(const Tables& tables, const PlainTerms& terms, const CodesBlock
 
 void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float* bound,
                  Sink* sink) {
-    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset,
-                              query.finer,   query.offset_all, 0,          bound};
+    const PlainTerms terms = {
+        query.n_bytes, query.first_byte, query.gain, query.offset, query.finer, 0, bound};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         plain_group(PlainNibbles{query.tables}, terms, block, group, sink);
     }
 }
 
 void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
-    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset, {}, 0, 0,
+    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset, {}, 0,
                               bound};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         plain_group(PlainBytes{query.tables}, terms, block, group, sink);
@@ -89,14 +84,8 @@ void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bou
 void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
-            const float offset_all = tile.finer.n != 0 ? tile.offset_all[q] : 0;
-            const PlainTerms terms = {tile.n_bytes,
-                                      tile.first_byte,
-                                      tile.gain[q],
-                                      tile.offset[q],
-                                      tile.finer,
-                                      offset_all,
-                                      q,
+            const PlainTerms terms = {tile.n_bytes,   tile.first_byte, tile.gain[q],
+                                      tile.offset[q], tile.finer,      q,
                                       tile.bound + q};
             plain_group(PlainNibbles{tile.tables + q * tile.stride}, terms, block, group, sink);
         }
@@ -107,8 +96,7 @@ void byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
             const PlainTerms terms = {
-                tile.n_bytes,  tile.first_byte, tile.gain[q], tile.offset[q], {}, 0, q,
-                tile.bound + q};
+                tile.n_bytes, tile.first_byte, tile.gain[q], tile.offset[q], {}, q, tile.bound + q};
             plain_group(PlainBytes{tile.tables + q * tile.stride}, terms, block, group, sink);
         }
     }

@@ -63,7 +63,6 @@ inline uint16_t least_sum(const CodeFactors& kinds, float gain, float offset, fl
 // A query's part in the test of a row.
 struct Terms {
     float gain, offset;
-    float offset_all;  // with all planes, where there are finer ones
     const float* bound;
     uint32_t number;
     float bound_now;
@@ -263,54 +262,33 @@ NEARBIT_HOT void add_plane(const uint8_t* const* tables, const uint8_t* payload,
     }
 }
 
-// Reports the items of a group that are within the bound by their first plane, totals, and then by
-// all planes: those are summed for the whole group, which takes less time than an item alone would.
-NEARBIT_HOT void judge_planes(const Place& place, const FinerPlanes& finer, const uint8_t* tables,
-                              Totals (&totals)[1], const GroupFactors& factors, uint32_t group,
-                              Terms& terms) {
-    if (finer.n == 0) {
-        judge(totals[0], factors, place.block, group, terms, place.sink);
-        return;
-    }
-    uint32_t within = lanes_within(totals[0], terms.offset, factors, terms);
-    within &= lanes_of(place.block, group);
-    if (within == 0) return;
-    const uint8_t* payload = group_at(place.block, group) + place.payload + kLanes * place.n_bytes;
-    float weight = 1;
-    for (uint32_t l = 0; l < finer.n; ++l) {
-        weight /= 2;
-        add_plane<1>(&tables, payload, finer.n_bytes[l], weight, totals);
-        payload += kLanes * size_t(finer.n_bytes[l]);
-    }
-    within &= lanes_within(totals[0], terms.offset_all, factors, terms);
-    if (within == 0) return;
-    report_some(within, totals[0], terms.offset_all, factors, place.block, group, terms,
-                place.sink);
-}
-
 template <int Q, class Factors>
 NEARBIT_HOT void nibbles_group(const Place& place, const FinerPlanes& finer,
                                const uint8_t* const* tables, Terms (&terms)[Q], uint32_t group,
                                Factors&& factors) {
     const uint8_t* payload = group_at(place.block, group) + place.payload;
-    if (place.n_bytes <= kFullBytes) {
+    if (finer.n == 0 && place.n_bytes <= kFullBytes) {
         Sums sums[Q];
         add_nibbles<Q>(tables, payload, place.n_bytes, sums);
         for (int q = 0; q < Q; ++q) {
             if (!sums[q].any_from(terms[q].least)) continue;
-            Totals totals[1];
-            totals[0] = Totals::of(sums[q]);
-            judge_planes(place, finer, tables[q], totals, factors.get(), group, terms[q]);
+            judge(Totals::of(sums[q]), factors.get(), place.block, group, terms[q], place.sink);
         }
         return;
     }
     Totals totals[Q];
     for (Totals& of_query : totals) of_query = Totals::none();
-    add_plane<Q>(tables, payload, place.n_bytes, 1, totals);
+    size_t n_bytes = place.n_bytes;
+    float weight = 1;
+    for (uint32_t l = 0;; ++l) {
+        add_plane<Q>(tables, payload, n_bytes, weight, totals);
+        if (l == finer.n) break;
+        payload += kLanes * n_bytes;
+        n_bytes = finer.n_bytes[l];
+        weight /= 2;
+    }
     for (int q = 0; q < Q; ++q) {
-        Totals own[1];
-        own[0] = totals[q];
-        judge_planes(place, finer, tables[q], own, factors.get(), group, terms[q]);
+        judge(totals[q], factors.get(), place.block, group, terms[q], place.sink);
     }
 }
 
@@ -318,7 +296,7 @@ void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float*
                  Sink* sink) {
     const Place place(block, query.n_bytes, query.first_byte, sink);
     const uint8_t* const tables[1] = {query.tables};
-    Terms terms[1] = {{query.gain, query.offset, query.offset_all, bound, 0, 0, 0}};
+    Terms terms[1] = {{query.gain, query.offset, bound, 0, 0, 0}};
     terms[0].read_bound(block.factors);
     LazyFactors factors = {block, 0, {}};
     scan_groups(block, [&](uint32_t group) {
@@ -334,10 +312,8 @@ void nibbles_piece(const Place& place, const NibbleTile& tile, uint32_t& q, Piec
         const uint8_t* tables[Q];
         Terms terms[Q];
         for (uint32_t i = 0; i < Q; ++i) {
-            const float offset_all = tile.finer.n != 0 ? tile.offset_all[q + i] : 0;
             tables[i] = tile.tables + (q + i) * tile.stride;
-            terms[i] = {
-                tile.gain[q + i], tile.offset[q + i], offset_all, tile.bound + q + i, q + i, 0, 0};
+            terms[i] = {tile.gain[q + i], tile.offset[q + i], tile.bound + q + i, q + i, 0, 0};
             terms[i].read_bound(place.block.factors);
         }
         for (uint32_t i = 0; i < piece.n; ++i) {
@@ -404,7 +380,7 @@ NEARBIT_HOT void bytes_groups(const Place& place, const uint8_t* tables, Terms& 
 
 void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
     const Place place(block, query.n_bytes, query.first_byte, sink);
-    Terms terms = {query.gain, query.offset, 0, bound, 0, 0, 0};
+    Terms terms = {query.gain, query.offset, bound, 0, 0, 0};
     terms.read_bound(block.factors);
     GroupFactors room;
     Together some = {};
@@ -425,7 +401,7 @@ void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bou
 
 void bytes_piece(const Place& place, const ByteTile& tile, uint32_t q, Piece& piece) {
     const CodesBlock& block = place.block;
-    Terms terms = {tile.gain[q], tile.offset[q], 0, tile.bound + q, q, 0, 0};
+    Terms terms = {tile.gain[q], tile.offset[q], tile.bound + q, q, 0, 0};
     terms.read_bound(block.factors);
     const uint8_t* const tables = tile.tables + q * tile.stride;
     uint32_t first = 0;

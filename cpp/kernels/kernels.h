@@ -236,15 +236,12 @@ struct FinerPlanes {
 
 // sum: of tables[b][0][low half] + tables[b][1][high half] over the n_bytes bytes of the payload
 // from first_byte on, tables[b][2][16] for the b-th of them. n_bytes is at most 32,768, so that a
-// sum is exact in a float.
-// Where there are finer planes, a row must be within the bound by all of them too, that is with
-// sum + sum_1 / 2 + sum_2 / 4.. for sum and offset_all for offset.
+// sum is exact in a float. Where there are finer planes, sum_1 / 2 + sum_2 / 4.. is added to it.
 struct NibbleQuery {
     const uint8_t* tables;  // n_bytes times 32
     size_t n_bytes, first_byte;
     float gain, offset;
     FinerPlanes finer;
-    float offset_all;
 };
 
 // nq such queries on the same bytes.
@@ -255,7 +252,6 @@ struct NibbleTile {
     const float *gain, *offset, *bound;  // nq each; drain lowers bound[] in place
     uint32_t nq;
     FinerPlanes finer;
-    const float* offset_all;  // nq, or null where there are no finer planes
 };
 
 // sum: of tables[b][byte] over the same bytes, tables[b][256] for the b-th of them. n_bytes is at

@@ -82,7 +82,7 @@ struct Problem {
     CodeFactors factors;
     size_t code_bytes;
     FencedBytes groups, tables;
-    std::vector<float> gain, offset, offset_all;
+    std::vector<float> gain, offset;
     std::vector<double> distances, errors;  // of query q: n from q * n
 
     explicit Problem(const Shape& s)
@@ -108,7 +108,6 @@ struct Problem {
         for (uint32_t q = 0; q < s.nq; ++q) {
             gain.push_back(0.25f + float(random() % 64) / 256);
             offset.push_back(float(random() % 1000) - 500);
-            offset_all.push_back(float(random() % 1000) - 500);
             for (size_t i = 0; i < s.n; ++i) measure(q, &codes[i * code_bytes]);
         }
     }
@@ -139,29 +138,19 @@ struct Problem {
         return sum;
     }
 
-    // The larger distance, where there are finer planes: a row must be within the bound by both.
     void measure(uint32_t q, const uint8_t* code) {
         const uint8_t* payload = code + shape.scale_bytes + shape.norm_bytes + shape.before;
         double sum = double(sum_of(q, payload, shape.n_bytes));
-        distances.push_back(-INFINITY);
-        errors.push_back(0);
-        judge(q, code, sum, double(offset[q]));
-        if (shape.finer.empty()) return;
         payload += shape.n_bytes;
         for (size_t l = 0; l < shape.finer.size(); ++l) {
             sum += std::ldexp(double(sum_of(q, payload, shape.finer[l])), -int(l) - 1);
             payload += shape.finer[l];
         }
-        judge(q, code, sum, double(offset_all[q]));
-    }
-
-    void judge(uint32_t q, const uint8_t* code, double sum, double off) {
         const double scale = decoded(factors.scale, code, shape.scale_bytes, 1);
         const double norm = decoded(factors.norm, code + shape.scale_bytes, shape.norm_bytes, 0);
-        const double product = double(gain[q]) * sum;
-        distances.back() = std::max(distances.back(), norm - scale * (product + off));
-        errors.back() =
-            std::max(errors.back(), 1e-6 * (norm + scale * (std::abs(product) + std::abs(off))));
+        const double product = double(gain[q]) * sum, off = double(offset[q]);
+        distances.push_back(norm - scale * (product + off));
+        errors.push_back(1e-6 * (norm + scale * (std::abs(product) + std::abs(off))));
     }
 
     CodesBlock block(const uint64_t* admit = nullptr) {
@@ -191,7 +180,7 @@ struct Problem {
                               codes, &log);
         } else if (!single) {
             kernels.nibble_tile({tables.data(), stride(), shape.n_bytes, shape.before, gain.data(),
-                                 offset.data(), bound, shape.nq, finer, offset_all.data()},
+                                 offset.data(), bound, shape.nq, finer},
                                 codes, &log);
         } else {
             for (uint32_t q = 0; q < shape.nq; ++q) {
@@ -202,7 +191,7 @@ struct Problem {
                         bound + q, &log);
                 } else {
                     kernels.nibble_scan({tables.data() + q * stride(), shape.n_bytes, shape.before,
-                                         gain[q], offset[q], finer, offset_all[q]},
+                                         gain[q], offset[q], finer},
                                         codes, bound + q, &log);
                 }
                 log.Log::empty();
