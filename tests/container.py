@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 
 HEADER, ENTRY, TRAILER = 64, 40, 32
+COMPACT = ("rabitq", "sq", "pcasq", "itq", "pq")
 
 
 def sections(data):
@@ -72,14 +74,29 @@ def settings(data):
     return (*words, *struct.unpack_from("<QQqB", data))
 
 
+@dataclass
+class Links:
+    """What settings say of a graph."""
+
+    degree: int
+    ef_construction: int
+    alpha: float
+    seed: int
+    ef: int
+    n_ever: int
+    n_entries: int
+    entries: tuple[int, ...] = ()
+
+
 class Learned:
-    """What training found, of the codecs rabitq, sq and pq: the end of a section."""
+    """The end of settings: what training found, the finer copy, the layout."""
 
     def __init__(self, data, counts=17):
         """counts: bytes between dim and what training found, none in the file of a codec."""
         self.data, (self.codec, self.metric, dim) = data, settings(data)[:3]
         self.at = sum(4 + len(word) for word in settings(data)[:2]) + 8 + counts
-        self._learn(dim)
+        if self.codec in COMPACT or (self.codec == "sign" and self.metric != "hamming"):
+            self._learn(dim)
         if counts:
             (n_bytes,) = self.read("<I")
             self.refine = self.read(f"{n_bytes}s")[0].decode()
@@ -88,6 +105,10 @@ class Learned:
                 self.finer.codec = "sq"
                 self.finer._learn(dim)
                 self.at = self.finer.at
+            self.graph = None
+            if self.read("<B") == (1,):
+                self.graph = Links(*self.read("<IIdQIQI"))
+                self.graph.entries = self.read(f"<{self.graph.n_entries}I")
         assert self.at == len(data)
 
     def _learn(self, dim):
@@ -177,6 +198,16 @@ def look_up(slots, ids, wanted):
     return None
 
 
+def links(data):
+    """(what settings say, the rows that each row links to) of a graph; None before it has any."""
+    parts = {name: data[offset : offset + n] for name, offset, n in sections(data)}
+    graph = Learned(parts["settings"]).graph
+    if "links" not in parts:
+        assert not graph.entries
+        return graph, None
+    return graph, np.frombuffer(parts["links"], "<u4").reshape(-1, graph.degree)
+
+
 DTYPES = {"float32": "<f4", "float16": "<f2", "int8": np.int8}
 
 
@@ -195,8 +226,8 @@ def contents(data):
     words = settings(parts["settings"])
     codec, metric, _, n = words[:4]
     arrays = [np.frombuffer(parts["rows"], DTYPES.get(codec, np.uint8))]
-    compact = codec in ("rabitq", "sq", "pcasq", "itq", "pq")
-    if compact or (codec == "sign" and metric != "hamming"):  # groups of 32, byte by byte
+    compact = codec in COMPACT or (codec == "sign" and metric != "hamming")
+    if compact and Learned(parts["settings"]).graph is None:  # groups of 32, byte by byte
         groups = arrays[0].reshape(-(-n // 32), -1, 32)
         arrays[0] = groups.transpose(0, 2, 1).reshape(32 * len(groups), -1)
         assert not arrays[0][n:].any()

@@ -207,9 +207,9 @@ def index_settings():
     for codec in ("float16", "int8", "uint8"):
         yield make("metric", ValueError, "hamming", 16, metric="hamming", codec=codec)
         yield make("dim", ValueError, "65537", 65_537, codec=codec)
-    yield make("layout", ValueError, "graph", 16, layout="graph")
-    yield make("layout", ValueError, "flat", 16, layout="no such layout")
+    yield make("layout", ValueError, "flat, graph", 16, layout="no such layout")
     yield make("layout", TypeError, "int", 16, layout=3)
+    yield make("layout", TypeError, "type", 16, layout=nb.Graph)
     yield make("codec", ValueError, "float32", 16, codec="no such codec")
     yield make("codec", TypeError, "int", 16, codec=3)
     three = "expected one of float32, float16, sq8 for codec 'rabitq'"
@@ -222,13 +222,33 @@ def index_settings():
     yield make("seed", ValueError, "", 16, seed=-1)
     yield make("seed", ValueError, "", 16, seed=2**63)
     for name, word, least, most in (
+        ("Graph", "degree", 4, 512),
+        ("Graph", "ef_construction", 8, 65_536),
         ("RaBitQ", "bits", 1, 8),
         ("SQ", "bits", 1, 8),
         ("ITQ", "nbits", 1, 4096),
         ("PCASQ", "n_bytes", 2, 4100),
     ):
         for error, got, n in (*bad_counts(least), (ValueError, f"got {most + 1}", most + 1)):
-            yield Bad(name, word, error, got, lambda s, name=name, n=n: getattr(nb, name)(n))
+            yield Bad(
+                name,
+                word,
+                error,
+                got,
+                lambda s, c=(name, word, n): getattr(nb, c[0])(**{c[1]: c[2]}),
+            )
+    for error, got, alpha in (
+        (ValueError, "got 0.99 (float)", 0.99),
+        (ValueError, "got 2.5", 2.5),
+        (ValueError, "nan", NAN),
+        (ValueError, "inf", INF),
+        (TypeError, "bool", True),
+        (TypeError, "str", "1.2"),
+        (TypeError, "None", None),
+        (TypeError, "complex", 1j),
+        (TypeError, "array", np.array([1.2])),
+    ):
+        yield Bad("Graph", "alpha", error, got, lambda s, alpha=alpha: nb.Graph(alpha=alpha))
     yield Bad("SQ", "bits", ValueError, "4 or 8, got 5", lambda s: nb.SQ(5))
     for error, got, m in bad_counts(1):
         yield Bad("PQ", "m", error, got, lambda s, m=m: nb.PQ(m))
@@ -258,6 +278,8 @@ def index_settings():
     trained = nb.SQ().train(np.eye(1024, 16, dtype=np.float32), "l2")
     for error, got, dim in (*bad_counts(1), (ValueError, "expected 16", 17)):
         yield make("dim", error, got, dim, codec=trained)
+    for error, seed in ((TypeError, 1.5), (ValueError, -1), (ValueError, 2**63)):
+        yield make("seed", error, "", 16, seed=seed, codec=trained, layout="graph")
     yield make("metric", ValueError, "expected 'l2'", 16, metric="ip", codec=trained)
     yield make("metric", ValueError, "euclidean", 16, metric="euclidean", codec=trained)
     for name in ("Flat", "Float32", "Float16", "Int8", "UInt8", "Bits", "Sign"):
@@ -419,8 +441,16 @@ def searches():
         yield make("allowed", error, got, value, name="filter")
     yield make("allowed", TypeError, "None", None, name="filter")
     # An effort word that the layout doesn't use.
-    for word in ("ef", "nprobe", "exact"):
-        yield make(word, TypeError, "", q, 10, **{word: 10})
+    yield make("nprobe", TypeError, "", q, 10, nprobe=10)
+    for name, more in (("search", ()), ("range_search", (1.0,)), ("neighbors", ())):
+        asked = [0, 1] if name == "neighbors" else q
+        yield make("ef", ValueError, "None for a flat layout", asked, *more, name=name, ef=10)
+        for error, got, ef in (*bad_counts(1), (ValueError, "got 65537", 65_537)):
+            yield make("ef", error, got, asked, *more, name=name, which="graph", ef=ef)
+        for got, exact in (("int", 1), ("str", "yes"), ("None", None)):
+            yield make("exact", TypeError, got, asked, *more, name=name, which="graph", exact=exact)
+    yield from neighbors()
+    yield from tuning()
 
     yield make("refine_factor", ValueError, "None for an index without", q, refine_factor=10)
     for error, got, factor in (
@@ -434,6 +464,73 @@ def searches():
         (TypeError, "array", np.array([10.0])),
     ):
         yield make("refine_factor", error, got, q, which="refined", refine_factor=factor)
+
+
+def neighbors():
+    def make(argument, error, got, ids=(0, 1, 2), which="floats", **rest):
+        return Bad(
+            "Index.neighbors",
+            argument,
+            error,
+            got,
+            lambda s: s[which].neighbors(ids, **rest),
+        )
+
+    for error, got, ids in bad_ids():
+        if isinstance(error, type) and issubclass(error, ValueError):
+            error, got = (ValueError, KeyError), ""
+        yield make("ids", error, got, ids)
+    yield make("ids", TypeError, "None", None)
+    yield make("ids", KeyError, "99", [0, 99])
+    yield make("ids", KeyError, "99", 99)
+    for error, got, k in (*bad_counts(1), (ValueError, "got 65536", 65_536)):
+        yield make("k", error, got, k=k)
+    for error, got, radius in bad_radii():
+        yield make("radius", error, got, radius=radius)
+    for error, got, value in bad_filters():
+        yield make("filter", error, got, filter=value)
+    for error, got, n in bad_counts(1):
+        yield make("threads", error, got, threads=n)
+    yield make("refine_factor", ValueError, "None for an index without", refine_factor=10)
+    yield make("refine_factor", ValueError, "got 0.99", which="refined", refine_factor=0.99)
+    yield make("progress", TypeError, "int", progress=3)
+    yield make("codec", ValueError, "or a refine, got Sign()", which="signs")
+
+
+def tuning():
+    def make(argument, error, got, queries=None, which="graph", **rest):
+        return Bad(
+            "Index.tune",
+            argument,
+            error,
+            got,
+            lambda s: s[which].tune(rows() if queries is None else queries[0], **rest),
+        )
+
+    for error, got, queries in bad_float_rows("queries"):
+        yield make("queries", error, got, (queries,))
+    yield make("queries", ValueError, "at least one row, got none", (rows(0),))
+    for error, got, recall in (
+        (ValueError, "got 0 ", 0),
+        (ValueError, "got 1.01", 1.01),
+        (ValueError, "got -0.5", -0.5),
+        (ValueError, "nan", NAN),
+        (TypeError, "bool", True),
+        (TypeError, "str", "0.9"),
+        (TypeError, "None", None),
+        (TypeError, "array", np.array([0.9])),
+    ):
+        yield make("recall", error, got, recall=recall)
+    for error, got, k in (*bad_counts(1), (ValueError, "got 1001", 1001)):
+        yield make("k", error, got, k=k)
+    for error, got, value in bad_filters():
+        yield make("filter", error, got, filter=value)
+    for error, got, n in bad_counts(1):
+        yield make("threads", error, got, threads=n)
+    yield make("refine_factor", ValueError, "None for an index without", refine_factor=10)
+    yield make("progress", TypeError, "int", progress=3)
+    yield make("layout", ValueError, "got Flat()", which="floats")
+    yield make("index", ValueError, "2,048 items or more, which are walked, got 6", which="few")
 
 
 def bad_filters():
@@ -771,10 +868,15 @@ def state(tmp_path_factory):
         for name, codec in (("halves", "float16"), ("int8", "int8"), ("uint8", "uint8"))
     }
     hits = floats.search(rows(), 3)
+    graph, few = (nb.Index(16, "l2", nb.Graph(degree=4, ef_construction=8)) for _ in range(2))
+    graph.add(np.random.default_rng(0).standard_normal((2100, 16)))
+    few.add(rows(6))
     refined = nb.Index(16, codec=nb.RaBitQ(), refine="float16")
     refined.add(rows())
     return State(
         refined=refined,
+        graph=graph,
+        few=few,
         floats=floats,
         bits=bits,
         signs=signs,
@@ -860,7 +962,8 @@ def public_properties():
                 member = inspect.getattr_static(thing, inner)
                 if inner.startswith("_") or inspect.ismemberdescriptor(member):
                     continue
-                if not callable(getattr(thing, inner)):
+                settable = isinstance(member, property) and member.fset is not None
+                if not callable(getattr(thing, inner)) and not settable:
                     yield thing, inner
 
 
@@ -899,6 +1002,20 @@ def test_what_can_be_read_cannot_be_set(owner, name, state):
     one = instances.get(owner.__name__) or owner()
     with unchanged(state.floats), pytest.raises(AttributeError, match=name):
         setattr(one, name, 3)
+
+
+def test_ef_can_be_set_to_what_a_search_takes(state):
+    for error, got, ef in (
+        *bad_counts(1),
+        (ValueError, "got 65537", 65_537),
+        (TypeError, "", None),
+    ):
+        with unchanged(state.graph), pytest.raises(error, match=f"^ef: expected .*{got}"):
+            state.graph.ef = ef
+    with unchanged(state.floats), pytest.raises(ValueError, match=r"^ef: expected .* got Flat\(\)"):
+        state.floats.ef = 10
+    assert state.floats.ef is None
+    assert state.graph.ef == 64
 
 
 def test_there_is_nothing_public_beside_the_names_listed():

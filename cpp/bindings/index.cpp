@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "bindings/arrays.h"
 #include "bindings/calls.h"
@@ -32,7 +33,7 @@ class HitArrays {
           id_(ids_.mutable_data()),
           distance_(distances_.mutable_data()) {
         if (!counts) return;
-        const py::ssize_t shape[] = {3, py::ssize_t(n)};
+        const py::ssize_t shape[] = {4, py::ssize_t(n)};
         counts_ = py::array_t<int64_t>(shape);
         count_ = static_cast<int64_t*>(counts_.mutable_data());
     }
@@ -47,9 +48,10 @@ class HitArrays {
         std::fill(distances + hits.size(), distances + k_, kInfinity);
         if (count_ == nullptr) return;
         const size_t n = size_t(counts_.shape(1));
-        count_[query] = int64_t(counts.distances);
-        count_[n + query] = int64_t(counts.candidates);
-        count_[2 * n + query] = int64_t(counts.refined);
+        count_[query] = int64_t(counts.hops);
+        count_[n + query] = int64_t(counts.distances);
+        count_[2 * n + query] = int64_t(counts.candidates);
+        count_[3 * n + query] = int64_t(counts.refined);
     }
     py::tuple take() {
         const py::object counts = count_ != nullptr ? py::object(counts_) : py::none();
@@ -91,13 +93,27 @@ double refine_factor_from(py::handle object, const Index& index) {
     return factor;
 }
 
+// How far a walk looks; None: the index's default, or as many as are re-scored if that is more.
+size_t ef_from(py::handle object, const Index& index, double n_rescored) {
+    if (object.is_none()) {
+        return std::max(index.default_ef(), size_t(std::min(n_rescored, double(kMostEf))));
+    }
+    if (!index.layout()) {
+        throw py::value_error("ef: expected None for a flat layout, which has no effort, got " +
+                              shown(object));
+    }
+    return whole_from(object, "ef", 1, kMostEf);
+}
+
 py::tuple search(const Index& index, py::handle queries, py::handle k_object, py::handle radius,
-                 py::handle filter, py::handle factor, bool stats, py::handle threads,
-                 py::handle progress) {
+                 py::handle filter, py::handle ef_object, py::handle factor, bool exact, bool stats,
+                 py::handle threads, py::handle progress) {
     const Rows rows = rows_from(queries, index.codec(), "queries");
     const size_t n = rows.input.n, k = whole_from(k_object, "k", 1, kMaxK);
     const std::vector<float> radii = radii_from(radius, n);
     const double refine_factor = refine_factor_from(factor, index);
+    const double n_rescored = index.refine() != nullptr ? std::ceil(double(k) * refine_factor) : 0;
+    const size_t ef = ef_from(ef_object, index, n_rescored);
     if (!threads.is_none())
         threads_from(threads);  // the default asks the system: not before needed
     if (n == 1 && filter.is_none() && progress.is_none()) {
@@ -123,6 +139,8 @@ py::tuple search(const Index& index, py::handle queries, py::handle k_object, py
                       .k = k,
                       .radii = radii.empty() ? nullptr : radii.data(),
                       .refine_factor = refine_factor,
+                      .ef = ef,
+                      .exact = exact,
                       .filters = filters.of_query.empty() ? nullptr : filters.of_query.data(),
                       .threads = n_threads,
                       .watch = &watch},
@@ -135,13 +153,15 @@ py::tuple search(const Index& index, py::handle queries, py::handle k_object, py
 }
 
 py::tuple range_search(const Index& index, py::handle queries, py::handle radius, py::handle filter,
-                       py::handle limit, py::handle threads, py::handle progress) {
+                       py::handle limit, py::handle ef_object, bool exact, py::handle threads,
+                       py::handle progress) {
     const Rows rows = rows_from(queries, index.codec(), "queries");
     const size_t n = rows.input.n;
     if (radius.is_none()) throw py::type_error("radius: expected a number, got None");
     const std::vector<float> radii = radii_from(radius, n);
     const size_t k =
         limit.is_none() ? Best::kAll : whole_from(limit, "limit", 1, size_t(INT64_MAX));
+    const size_t ef = ef_from(ef_object, index, 0);
     const size_t n_threads = threads_from(threads);
     const Filters filters = filters_from(filter, n);
     std::vector<std::vector<Hit>> found(n);
@@ -152,6 +172,8 @@ py::tuple range_search(const Index& index, py::handle queries, py::handle radius
                       .k = k,
                       .radii = radii.data(),
                       .range = true,
+                      .ef = ef,
+                      .exact = exact,
                       .filters = filters.of_query.empty() ? nullptr : filters.of_query.data(),
                       .threads = n_threads,
                       .watch = &watch},
@@ -202,6 +224,14 @@ py::tuple knn_of_arrays(py::handle queries, py::handle base, py::handle k_object
 }
 
 // ---------------------------------------------------------------------------------- changing
+
+// (degree, ef_construction, alpha, seed), checked by nb.Graph; None: flat.
+std::optional<GraphSettings> layout_from(py::handle graph) {
+    if (graph.is_none()) return std::nullopt;
+    const auto [degree, ef, alpha, seed] =
+        graph.cast<std::tuple<uint32_t, uint32_t, double, uint64_t>>();
+    return GraphSettings{degree, ef, alpha, seed};
+}
 
 py::array_t<int64_t> add(Index& index, py::handle vectors, py::handle ids, py::handle threads,
                          py::handle progress) {
@@ -282,6 +312,7 @@ py::dict stats(const Index& index) {
     result["factor_bytes"] = s.factor_bytes;
     result["refine_bytes"] = s.refine_bytes;
     result["id_bytes"] = s.directory_bytes;
+    if (index.layout()) result["link_bytes"] = s.link_bytes;
     if (s.train_size != 0) {
         result["train_size"] = s.train_size;
         result["trained"] = s.trained;
@@ -300,11 +331,21 @@ void bind_index(py::module_& m) {
         .def("__len__", &Filter::size);
 
     py::class_<Index>(m, "Index")
-        .def(py::init([](const BoundCodec& codec, const BoundCodec* refine) {
-                 return std::make_unique<Index>(codec.codec,
-                                                refine != nullptr ? refine->codec : nullptr);
+        .def(py::init([](const BoundCodec& codec, const BoundCodec* refine, py::handle graph) {
+                 return std::make_unique<Index>(
+                     codec.codec, refine != nullptr ? refine->codec : nullptr, layout_from(graph));
              }),
-             arg("codec"), arg("refine").none(true))
+             arg("codec"), arg("refine").none(true), arg("graph"))
+        .def_property_readonly("graph",
+                               [](const Index& i) -> py::object {
+                                   if (!i.layout()) return py::none();
+                                   return py::make_tuple(i.layout()->degree,
+                                                         i.layout()->ef_construction,
+                                                         i.layout()->alpha);
+                               })
+        .def_property(
+            "ef", &Index::default_ef,
+            [](Index& i, py::handle ef) { i.set_default_ef(whole_from(ef, "ef", 1, kMostEf)); })
         .def_property_readonly("dim", [](const Index& i) { return i.codec().dim(); })
         .def_property_readonly("metric",
                                [](const Index& i) { return metric_name(i.codec().metric()); })
@@ -329,10 +370,10 @@ void bind_index(py::module_& m) {
                  }
                  return array_of(ids);
              })
-        .def("search", &search, arg("queries"), arg("k"), arg("radius"), arg("filter"),
-             arg("refine_factor"), arg("stats"), arg("threads"), arg("progress"))
+        .def("search", &search, arg("queries"), arg("k"), arg("radius"), arg("filter"), arg("ef"),
+             arg("refine_factor"), arg("exact"), arg("stats"), arg("threads"), arg("progress"))
         .def("range_search", &range_search, arg("queries"), arg("radius"), arg("filter"),
-             arg("limit"), arg("threads"), arg("progress"))
+             arg("limit"), arg("ef"), arg("exact"), arg("threads"), arg("progress"))
         .def("add", &add, arg("vectors"), arg("ids"), arg("threads"), arg("progress"))
         .def("remove", &remove, arg("ids"), arg("ignore_missing"))
         .def("replace", &replace, arg("ids"), arg("vectors"), arg("threads"), arg("progress"),

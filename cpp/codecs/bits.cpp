@@ -92,6 +92,19 @@ class BitsScorer final : public Scorer {
         }
     }
 
+    double distance(size_t q, const std::byte* code, const float* factor) const override {
+        uint32_t differing;
+        kernels_.gather(query(q), n_bytes_, reinterpret_cast<const uint8_t*>(code), nullptr, 1,
+                        &differing);
+        const Block block = {.codes = code,
+                             .factors = factor,
+                             .admit = nullptr,
+                             .slots = nullptr,
+                             .first_slot = 0,
+                             .n = 1};
+        return double(measure_.distance(q, float(differing), block, 0));
+    }
+
   private:
     using Limit = typename Measure::Limit;
     static constexpr bool kCounted = std::is_same_v<Limit, CountedLimit>;
@@ -258,6 +271,11 @@ class Sign final : public Codec {
         Memory kept(n * code_bytes());
         encode(queries, n, kept.data(), nullptr, argument, first_row);
         return std::make_unique<BitsScorer<Hamming>>(std::move(kept), n, code_bytes(), Hamming{});
+    }
+    std::unique_ptr<Scorer> prepare_stored(const std::byte* code) const override {
+        Memory kept(code_bytes());
+        std::memcpy(kept.data(), code, code_bytes());
+        return std::make_unique<BitsScorer<Hamming>>(std::move(kept), 1, code_bytes(), Hamming{});
     }
 };
 

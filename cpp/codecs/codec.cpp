@@ -54,6 +54,12 @@ const char* metric_name(Metric metric) {
     return "";
 }
 
+std::unique_ptr<Scorer> Codec::prepare_stored(const std::byte* code) const {
+    Memory row(output_bytes());
+    decode(code, 1, row.data());
+    return prepare(row.data(), 1, "vectors", 0);
+}
+
 std::shared_ptr<const Codec> Codec::train(const float*, size_t, size_t, Watch*) const {
     throw InvalidArgument(std::string("codec: expected one that is to be trained, got '") + name() +
                           "'");

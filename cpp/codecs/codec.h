@@ -75,6 +75,9 @@ class Scorer {
     // The same for chosen rows of the block, whatever its admit says.
     virtual void gather(const Block& block, const uint32_t* rows, size_t n,
                         Collector* const* collectors) const = 0;
+    // The canonical distance of a single code that isn't in a group, from a query. factor: null if
+    // the codec has none.
+    virtual double distance(size_t query, const std::byte* code, const float* factor) const = 0;
     virtual ScoreError error(size_t) const { return {}; }  // of a query; for codecs that refine
 };
 
@@ -127,6 +130,8 @@ class Codec {
     // Copies and checks n input rows as queries; errors as of encode.
     virtual std::unique_ptr<Scorer> prepare(const std::byte* queries, size_t n,
                                             const char* argument, size_t first_row) const = 0;
+    // A stored row as a query, for layouts that link rows with each other.
+    virtual std::unique_ptr<Scorer> prepare_stored(const std::byte* code) const;
 
     size_t dim() const { return dim_; }
     Metric metric() const { return metric_; }

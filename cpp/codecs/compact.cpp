@@ -190,6 +190,13 @@ class CompactScorer final : public Scorer {
         for (size_t q = 0; q < n_; ++q) score(q, block, rows, n, *collectors[q]);
     }
 
+    double distance(size_t query, const std::byte* bytes, const float*) const override {
+        const auto* const code = reinterpret_cast<const uint8_t*>(bytes);
+        double value;
+        queries_->values(query, code + trained_->payload_at(), 0, 1, &value);
+        return double(distance_of(query, code, value));
+    }
+
     ScoreError error(size_t query) const override { return errors_[query]; }
 
   private:

@@ -119,6 +119,14 @@ class DenseScorer final : public Scorer {
         }
     }
 
+    double distance(size_t query, const std::byte* code, const float* factor) const override {
+        float out;
+        Rows::kernels().gather(form_, queries_ + query * dim_, dim_,
+                               reinterpret_cast<const typename Rows::Number*>(code), factor,
+                               nullptr, 1, &out);
+        return double(out);
+    }
+
   private:
     // Takes candidates of scan (with their distances) and of tile (to be scored here, once more and
     // canonically) to the collectors.

@@ -1,6 +1,7 @@
 #include "codecs/grid.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 
@@ -15,6 +16,15 @@ constexpr double kNormalStep[] = {0, 1.5958, .9957, .5860, .3352, .1881, .1041, 
 constexpr float kInverseSteps[] = {1 / .8f, 1 / .87f, 1 / .94f, 1, 1 / 1.07f, 1 / 1.15f, 1 / 1.25f};
 
 constexpr int kLargestInt = 4095;  // of a query's numbers: 13 bits with the sign
+
+// The bits of a byte, least significant first, as the low bits of eight bytes.
+constexpr std::array<uint64_t, 256> kSpread = [] {
+    std::array<uint64_t, 256> table{};
+    for (uint64_t byte = 0; byte < 256; ++byte) {
+        for (int bit = 0; bit < 8; ++bit) table[byte] |= (byte >> bit & 1) << (8 * bit);
+    }
+    return table;
+}();
 
 struct Levels {
     std::vector<uint32_t> dims;
@@ -188,14 +198,21 @@ class Grid final : public Quantiser {
     }
 
     void decode(const uint8_t* payload, float* y) const override {
-        std::vector<uint8_t> numbers(dim());
+        // Eight numbers at a time, a byte each.
+        std::vector<uint64_t> numbers((dim() + 7) / 8);
         for (const uint32_t n : levels_.dims) {
-            for (size_t j = 0; j < n; ++j) {
-                numbers[j] = uint8_t(2 * numbers[j] + (payload[j / 8] >> (j % 8) & 1));
+            const size_t whole = n / 8, rest = n % 8;
+            for (size_t b = 0; b < whole; ++b) numbers[b] = 2 * numbers[b] + kSpread[payload[b]];
+            if (rest != 0) {
+                const uint64_t mask = (uint64_t(1) << (8 * rest)) - 1;
+                uint64_t& last = numbers[whole];
+                last = (last & ~mask) | ((2 * last + kSpread[payload[whole]]) & mask);
             }
             payload += (n + 7) / 8;
         }
-        for (size_t j = 0; j < dim(); ++j) y[j] = float(value(j, numbers[j]));
+        for (size_t j = 0; j < dim(); ++j) {
+            y[j] = float(value(j, uint8_t(numbers[j / 8] >> (8 * (j % 8)))));
+        }
     }
 
     std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const override {

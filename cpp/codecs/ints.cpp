@@ -62,6 +62,13 @@ class IntScorer final : public Scorer {
         }
     }
 
+    double distance(size_t query, const std::byte* code, const float*) const override {
+        double sum, squared_norm;
+        kernels_.gather(form_, type_, queries_.data() + query * dim_, dim_,
+                        reinterpret_cast<const uint8_t*>(code), nullptr, 1, &sum, &squared_norm);
+        return distance_of(query, sum, squared_norm);
+    }
+
   private:
     friend struct Drain<IntScorer, double>;
 
@@ -78,13 +85,15 @@ class IntScorer final : public Scorer {
         kernels_.gather(form_, type_, queries_.data() + q * dim_, dim_, rows_of(block), rows, n,
                         sums, squared_norms);
         for (size_t i = 0; i < n; ++i) {
-            const double distance =
-                form_ == DenseForm::kL2 ? sums[i]
-                : form_ == DenseForm::kIp
-                    ? 0 - sums[i]
-                    : cosine_distance(sums[i], squared_norms_[q], squared_norms[i]);
-            if (distance <= collector.threshold()) collector.offer(block.slot(rows[i]), distance);
+            const double d = distance_of(q, sums[i], squared_norms[i]);
+            if (d <= collector.threshold()) collector.offer(block.slot(rows[i]), d);
         }
+    }
+
+    double distance_of(size_t q, double sum, double squared_norm) const {
+        return form_ == DenseForm::kL2   ? sum
+               : form_ == DenseForm::kIp ? 0 - sum
+                                         : cosine_distance(sum, squared_norms_[q], squared_norm);
     }
 
     // What IntQueries asks of a row within the threshold. Of cosine it asks a little less: 1e-14

@@ -79,8 +79,8 @@ class PqQueries final : public QuantisedQueries {
                                  sink);
         } else {
             kernels_.nibble_tile(
-                {tables, stride_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_), {}},
-                block, sink);
+                {tables, stride_, n_bytes_, 0, gains, offsets, bounds, uint32_t(n_), {}}, block,
+                sink);
         }
     }
 

@@ -141,6 +141,16 @@ void Directory::admit(size_t n_fresh, const std::vector<std::pair<size_t, uint64
     next_id_ = next_id;
 }
 
+void Directory::admit_dead(size_t n_fresh, int64_t next_id) {
+    n_slots_ += n_fresh;
+    next_id_ = next_id;
+}
+
+void Directory::revive(size_t slot) {
+    set_bit(live_.data(), slot);
+    ++n_live_;
+}
+
 Words Directory::live_for_removal() const {
     Words words;
     if (!live_.empty()) return words;

@@ -2,18 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <vector>
 
 #include "base/bits.h"
 #include "base/column.h"
 #include "base/watch.h"
+#include "layouts/slots.h"
 
 namespace nearbit {
-
-constexpr uint32_t kNoSlot = std::numeric_limits<uint32_t>::max();
-constexpr size_t kMaxSlots = kNoSlot;  // slots are 0 .. kMaxSlots - 1
 
 // While every id equals its slot, nothing is stored but the number of slots. Otherwise a column of
 // ids (8 bytes a slot) and an open-addressing table of slots (4 bytes an entry, at most three in
@@ -67,6 +64,9 @@ class Directory {
     // pairs.
     void admit(size_t n_fresh, const std::vector<std::pair<size_t, uint64_t>>& reused,
                int64_t next_id);
+    // The same in steps, once live_words() are there: first no slot is live, then each by itself.
+    void admit_dead(size_t n_fresh, int64_t next_id);
+    void revive(size_t slot);
     void remove(size_t slot);  // exclusive
     // Before the first remove: bits for slots that were all live until now. Exclusive; quick.
     void note_live(Words words);

@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "codecs/dense.h"
 #include "index/writing.h"
+#include "layouts/link.h"
 
 namespace nearbit {
 namespace {
@@ -67,20 +68,23 @@ void check_refine(const Codec& codec, const Codec& refine) {
 
 }  // namespace
 
-Index::Store::Store(Codecs codecs_) : codecs(std::move(codecs_)) {
+Index::Store::Store(Codecs codecs_, const std::optional<GraphSettings>& layout)
+    : codecs(std::move(codecs_)) {
     for (const auto& codec : codecs) {
-        // Finer rows are read one here, one there.
-        copies.emplace_back(codec, copies.empty() && codec->grouped());
+        // Finer rows are read one here, one there, and so are all in a graph.
+        copies.emplace_back(codec, copies.empty() && codec->grouped() && !layout);
     }
+    if (layout) graph = std::make_shared<Graph>(*layout);
 }
 
-Index::Index(std::shared_ptr<const Codec> codec, std::shared_ptr<const Codec> refine)
-    : codecs_(refine == nullptr ? Codecs{codec} : Codecs{codec, refine}) {
+Index::Index(std::shared_ptr<const Codec> codec, std::shared_ptr<const Codec> refine,
+             std::optional<GraphSettings> layout)
+    : codecs_(refine == nullptr ? Codecs{codec} : Codecs{codec, refine}), layout_(layout) {
     if (refine != nullptr) check_refine(*codec, *refine);
     bool trained = true;
     for (const auto& one : codecs_) trained = trained && one->trained();
-    store_ = std::make_shared<Store>(trained ? codecs_
-                                             : Codecs{make_float32(codec->dim(), codec->metric())});
+    store_ = std::make_shared<Store>(
+        trained ? codecs_ : Codecs{make_float32(codec->dim(), codec->metric())}, layout);
 }
 
 // ------------------------------------------------------------------------------------ checks
@@ -187,9 +191,61 @@ void Index::reclaim(const Writing& writing) {
     retired_.erase(retired_.begin(), retired_.begin() + std::ptrdiff_t(gone));
 }
 
+// ------------------------------------------------------------------------------------ links
+
+class Index::Linking {
+  public:
+    Linking(Store& store, const std::vector<uint32_t>& reused, size_t first, size_t n_fresh,
+            size_t threads, Watch* watch)
+        : store_(store), n_slots_(first + n_fresh) {
+        if (store.graph == nullptr) return;
+        const Directory& ids = store.ids;
+        const bool from_nothing = !store.walked();
+        if (from_nothing && ids.n_live() + reused.size() + n_fresh < kGraphFrom) return;
+        std::vector<uint32_t> slots = reused;
+        Words linkable;
+        if (from_nothing) {
+            for (size_t slot = 0; slot < first; ++slot) {
+                if (ids.live(slot)) slots.push_back(uint32_t(slot));
+            }
+        } else {
+            linkable = live_words(ids);
+        }
+        linkable.resize(words_for(n_slots_));
+        for (size_t i = 0; i < n_fresh; ++i) slots.push_back(uint32_t(first + i));
+        if (from_nothing) {
+            made_ = std::make_unique<Graph>(store.graph->settings());
+            made_->adopt(made_->room_for(n_slots_));
+        }
+        linker_.emplace(from_nothing ? *made_ : *store.graph, store.finest(), std::move(linkable),
+                        from_nothing ? 0 : first, threads, watch);
+        linker_->insert(std::move(slots));
+    }
+
+    void apply(RwLock& lock) {
+        if (!linker_) return;
+        for (size_t at = 0; at < linker_->n_staged(); at += kExclusiveRows) {
+            const Exclusive guard(lock);
+            linker_->apply(at, std::min(linker_->n_staged(), at + kExclusiveRows));
+        }
+        const Exclusive guard(lock);
+        linker_->finish(n_slots_);
+        if (made_ != nullptr) store_.graph = std::move(made_);
+    }
+
+  private:
+    static constexpr size_t kExclusiveRows = 256;  // of links
+
+    Store& store_;
+    const size_t n_slots_;
+    std::unique_ptr<Graph> made_;  // in the place of one without vertices
+    std::optional<Linker> linker_;
+};
+
 void Index::append(Store& store, const Input& vectors, const size_t* which,
-                   const std::vector<int64_t>& ids, size_t threads, Watch* watch,
-                   const Writing& writing, const std::function<void()>& apply_first) {
+                   const std::vector<int64_t>& ids, const std::vector<uint32_t>& replaced,
+                   size_t threads, Watch* watch, Writing& writing,
+                   const std::function<void()>& apply_first) {
     const size_t n = ids.size();
     reclaim(writing);
     // The slots that were freed are the present store's.
@@ -200,6 +256,12 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     Directory& directory = store.ids;
     const size_t first = directory.n_slots();
     check_room(vectors, first + n_fresh);
+    if (!replaced.empty()) {
+        Words live = directory.live_for_removal();
+        make_room_for_removed(replaced.size(), writing);
+        const Exclusive guard(lock_);
+        directory.note_live(std::move(live));
+    }
     bool plain = n_reused == 0;
     for (size_t i = 0; plain && i < n; ++i) plain = ids[i] == int64_t(first + i);
     Directory::Growth growth = directory.prepare(n_fresh, n_reused, plain, watch);
@@ -213,8 +275,11 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     {
         std::vector<Flat::Room> rooms;
         for (const Flat& copy : store.copies) rooms.push_back(copy.room_for(first + n_fresh));
+        std::vector<Memory> links;
+        if (store.walked()) links = store.graph->room_for(first + n_fresh);
         const Exclusive guard(lock_);
         const Writing::Step step(writing);
+        if (store.walked()) store.graph->adopt(std::move(links));
         for (size_t c = 0; c < rooms.size(); ++c) store.copies[c].adopt(std::move(rooms[c]));
         directory.make_room(growth);
     }
@@ -245,6 +310,9 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         }
         if (watch != nullptr) watch->advance(end - begin);
     });
+    // Nobody looks for what is in dead slots, so in a graph they can be put at once.
+    if (store.graph != nullptr) put(store, staged, seen, nullptr);
+    Linking linking(store, reused, first, n_fresh, threads, watch);
     if (watch != nullptr) watch->poll_now();
 
     const int64_t largest = n == 0 ? -1 : *std::max_element(ids.begin(), ids.end());
@@ -261,6 +329,7 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     }
     for (size_t i = n_seen; i < n; ++i) directory.write_id(first + i - n_reused, ids[i]);
     put(store, staged, seen, ids.data());
+    linking.apply(lock_);
     for (size_t begin = 0; begin < n; begin += kExclusiveSlots) {
         const Exclusive guard(lock_);
         for (size_t i = begin; i < std::min(n, begin + kExclusiveSlots); ++i) {
@@ -268,9 +337,91 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         }
     }
     free_.resize(free_.size() - n_reused);
-    const Exclusive guard(lock_);
-    directory.admit(n_fresh, admitted, next_id);
-    if (&store == store_.get()) changed();
+    if (replaced.empty()) {
+        const Exclusive guard(lock_);
+        directory.admit(n_fresh, admitted, next_id);
+        if (&store == store_.get()) changed();
+        return;
+    }
+    for (size_t begin = 0; begin < n; begin += kExclusiveSlots) {
+        const Exclusive guard(lock_);
+        if (begin == 0) directory.admit_dead(n_fresh, next_id);
+        for (size_t i = begin; i < std::min(n, begin + kExclusiveSlots); ++i) {
+            if (replaced[i] != kNoSlot) directory.remove(replaced[i]);
+            directory.revive(i < n_reused ? reused[i] : first + i - n_reused);
+        }
+        if (&store == store_.get()) changed();
+    }
+    std::vector<uint32_t> removed = replaced;
+    std::erase(removed, kNoSlot);
+    note_removed(std::move(removed));
+}
+
+void Index::make_room_for_removed(size_t n, const Writing& writing) {
+    const Writing::Step step(writing);
+    if (store_->walked()) {
+        store_->graph->reserve_dead(n);
+    } else {
+        make_room(retired_, 1);
+    }
+}
+
+void Index::note_removed(std::vector<uint32_t> slots) {
+    if (store_->walked()) {
+        store_->graph->note_dead(slots);
+    } else {
+        retired_.emplace_back(calls_.now(), std::move(slots));
+    }
+}
+
+std::shared_ptr<const Graph> Index::live_graph(size_t threads, Watch* watch) const {
+    const Directory& ids = store_->ids;
+    if (ids.all_live()) return store_->graph;
+    Linker linker(*store_->graph, store_->finest(), live_words(ids), ids.n_slots(), threads, watch);
+    return linker.without_dead();
+}
+
+Words Index::live_words(const Directory& ids) {
+    Words words(words_for(ids.n_slots()));
+    if (ids.all_live()) {
+        set_range(words.data(), 0, ids.n_slots());
+    } else {
+        std::copy_n(ids.live_words(), words.size(), words.begin());
+    }
+    return words;
+}
+
+void Index::repair_links(const Writing& writing, Watch* watch) {
+    if (!store_->walked()) return;
+    Graph& graph = *store_->graph;
+    std::optional<Linker> linker;
+    for (;;) {
+        if (graph.lap_ended()) {
+            {
+                const Writing::Step step(writing);
+                make_room(retired_, 1);
+            }
+            const Exclusive guard(lock_);
+            const Writing::Step step(writing);
+            retired_.emplace_back(calls_.now(), graph.end_lap());
+        }
+        const uint32_t slot = graph.next_step();
+        if (slot == kNoSlot) {
+            if (graph.lap_ended()) continue;
+            return;
+        }
+        if (!linker) {
+            linker.emplace(graph, store_->finest(), live_words(store_->ids), graph.n_slots(), 1,
+                           nullptr);
+        }
+        if (linker->repair(slot)) {
+            const Exclusive guard(lock_);
+            const Writing::Step step(writing);
+            linker->apply(0, linker->n_staged());
+            linker->clear_staged();
+        }
+        if (watch != nullptr) watch->advance(0);
+    }
 }
 
 // ------------------------------------------------------------------------------------ calls
@@ -304,7 +455,8 @@ std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>
     if (ids.empty()) return ids;
     const std::shared_ptr<Store> store = store_for(vectors, vectors.n, threads, watch);
     check_refinable(*store, vectors, watch);
-    append(*store, vectors, nullptr, ids, threads, watch, writing, [&] { writing.apply(); });
+    repair_links(writing, watch);
+    append(*store, vectors, nullptr, ids, {}, threads, watch, writing, [&] { writing.apply(); });
     publish(store);
     return ids;
 }
@@ -321,6 +473,13 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
                         " is not in the index (upsert adds)");
     }
     check_refinable(*store_, vectors, watch);
+    if (store_->walked()) {
+        if (ids.empty()) return;
+        repair_links(writing, watch);
+        append(*store_, vectors, nullptr, ids, slots, threads, watch, writing,
+               [&] { writing.apply(); });
+        return;
+    }
     const auto staged = stage(store_->codecs, vectors, nullptr, vectors.n, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
@@ -333,6 +492,14 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
     Writing writing(*this, watch);
     check_rows(vectors, ids, watch);
     const std::vector<uint32_t> found = find_all(ids, watch);
+    if (store_->walked()) {
+        if (ids.empty()) return;
+        check_refinable(*store_, vectors, watch);
+        repair_links(writing, watch);
+        append(*store_, vectors, nullptr, ids, found, threads, watch, writing,
+               [&] { writing.apply(); });
+        return;
+    }
     std::vector<size_t> old_rows, new_rows;
     std::vector<uint32_t> old_slots;
     std::vector<int64_t> new_ids;
@@ -352,7 +519,7 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
     check_refinable(*store, vectors, watch);
     const auto staged =
         stage(store->codecs, vectors, old_rows.data(), old_rows.size(), threads, watch);
-    append(*store, vectors, new_rows.data(), new_ids, threads, watch, writing, [&] {
+    append(*store, vectors, new_rows.data(), new_ids, {}, threads, watch, writing, [&] {
         writing.apply();
         put(*store, staged, old_slots, nullptr);
     });
@@ -374,11 +541,9 @@ size_t Index::remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch
     if (slots.empty()) return 0;
     Directory& directory = store_->ids;
     Words live = directory.live_for_removal();
+    repair_links(writing, watch);
     reclaim(writing);  // here too, or removing one by one would pile them up
-    {
-        const Writing::Step step(writing);
-        make_room(retired_, 1);
-    }
+    make_room_for_removed(slots.size(), writing);
     writing.apply();
     for (size_t begin = 0; begin < slots.size(); begin += kExclusiveSlots) {
         const Exclusive guard(lock_);
@@ -389,7 +554,7 @@ size_t Index::remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch
         changed();
     }
     const size_t n = slots.size();
-    retired_.emplace_back(calls_.now(), std::move(slots));
+    note_removed(std::move(slots));
     return n;
 }
 
@@ -414,7 +579,7 @@ std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t thre
                                                Watch* watch) const {
     const Directory& ids = store_->ids;
     const size_t n = ids.n_live();
-    auto made = std::make_unique<Store>(codecs);
+    auto made = std::make_unique<Store>(codecs, layout_);
     for (Flat& copy : made->copies) copy.adopt(copy.room_for(n));
     const bool plain = ids.densely_identity();
     made->ids.adopt(made->ids.prepare(n, 0, plain, watch));
@@ -450,6 +615,24 @@ std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t thre
         }
         if (watch != nullptr) watch->advance(0);
     });
+    if (same && store_->walked() && n >= kGraphFrom) {
+        std::vector<uint32_t> slots(ids.n_slots(), kNoSlot);
+        for (size_t i = 0; i < n; ++i) slots[live[i]] = uint32_t(i);
+        const auto graph = live_graph(threads, watch);
+        made->graph = graph->renumbered(slots, n);
+        if (!graph->has_parents()) {  // mapped until now
+            Words all(words_for(n));
+            set_range(all.data(), 0, n);
+            Linker linker(*made->graph, made->finest(), std::move(all), 0, threads, watch);
+            linker.reach_all({made->graph->entries().begin(), made->graph->entries().end()},
+                             graph->n_entered());
+            linker.finish(n);
+        }
+    } else {
+        Linking linking(*made, {}, 0, n, threads, watch);
+        RwLock nobody_reads;
+        linking.apply(nobody_reads);
+    }
     made->ids.admit(n, {}, ids.next_id());
     return made;
 }
@@ -464,7 +647,9 @@ void Index::compact(Watch* watch) {
 
 std::unique_ptr<Index> Index::copy(Watch* watch) const {
     const Writing writing(*this, watch, Writing::kReads);
-    auto made = std::make_unique<Index>(codecs_[0], refine() != nullptr ? codecs_[1] : nullptr);
+    auto made =
+        std::make_unique<Index>(codecs_[0], refine() != nullptr ? codecs_[1] : nullptr, layout_);
+    made->set_default_ef(default_ef());
     made->store_ = compacted(store_->codecs, 1, watch);
     made->changed();
     return made;

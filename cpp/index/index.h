@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,6 +23,7 @@
 #include "index/input.h"
 #include "index/run.h"
 #include "layouts/flat.h"
+#include "layouts/graph.h"
 
 namespace nearbit {
 
@@ -31,8 +33,10 @@ class Index {
   public:
     // refine: of the finer copy of each row that re-scores what the codec found; null: none. Throws
     // InvalidArgument if the two don't go together.
+    // layout: of a graph; null: flat.
     explicit Index(std::shared_ptr<const Codec> codec,
-                   std::shared_ptr<const Codec> refine = nullptr);
+                   std::shared_ptr<const Codec> refine = nullptr,
+                   std::optional<GraphSettings> layout = std::nullopt);
 
     // As they were asked for: what they learned is with the rows that are stored by them.
     const Codec& codec() const { return *codecs_[0]; }
@@ -40,7 +44,11 @@ class Index {
     // With what it learned. Throws InvalidArgument while it has not.
     std::shared_ptr<const Codec> trained_codec() const;
     const Codec* refine() const { return codecs_.size() > 1 ? codecs_[1].get() : nullptr; }
+    const std::optional<GraphSettings>& layout() const { return layout_; }
     bool read_only() const { return read_only_; }
+    // What walks of a graph take that are not told.
+    size_t default_ef() const { return default_ef_.load(std::memory_order_relaxed); }
+    void set_default_ef(size_t ef) { default_ef_.store(ef, std::memory_order_relaxed); }
 
     // ------------------------------------------------------------------ reading (search.cpp)
     size_t size() const { return size_.load(std::memory_order_relaxed); }
@@ -56,7 +64,8 @@ class Index {
     static constexpr size_t kAtOnceBytes = size_t(128) << 10;
 
     struct Stats {
-        size_t n_items, n_slots, code_bytes, factor_bytes, refine_bytes, directory_bytes;
+        size_t n_items, n_slots, code_bytes, factor_bytes, refine_bytes, directory_bytes,
+            link_bytes;
         size_t train_size;  // 0: nothing to train
         bool trained;
     };
@@ -92,7 +101,7 @@ class Index {
     using Codecs = std::vector<std::shared_ptr<const Codec>>;
     // All that compact() replaces at once. A search keeps the store that it began with.
     struct Store {
-        explicit Store(Codecs codecs);
+        Store(Codecs codecs, const std::optional<GraphSettings>& layout);
         const Flat& rows() const { return copies.front(); }
         const Flat& finest() const { return copies.back(); }
         bool refines() const { return copies.size() > 1; }
@@ -100,6 +109,8 @@ class Index {
         const Codecs codecs;       // of floats as they are alone, until there is training
         std::vector<Flat> copies;  // of each row by each codec, all in the same slot
         Directory ids;
+        std::shared_ptr<Graph> graph;  // null: flat
+        bool walked() const { return graph != nullptr && !graph->empty(); }
     };
     // What was admitted when a call began: it looks no further.
     struct Snapshot {
@@ -110,6 +121,7 @@ class Index {
     };
     // A call that keeps writers out, from its start to its end.
     class Writing;
+    static constexpr size_t kGraphFrom = 2048;  // fewer rows are scanned sooner than walked
     // Rows encoded aside by one codec, for slots that readers look at.
     struct Staged {
         Memory codes, factors;
@@ -132,11 +144,22 @@ class Index {
     // Puts staged rows, and ids if there are any, into slots in short exclusive steps.
     void put(Store& store, const std::vector<Staged>& staged, const std::vector<uint32_t>& slots,
              const int64_t* ids);
+    // Links rows whose codes are in place, aside: the reused slots and those from first on.
+    class Linking;
+    static Words live_words(const Directory& ids);  // a bit for each slot
+    // The graph of the live rows, each in its slot: the store's own if that has no others.
+    std::shared_ptr<const Graph> live_graph(size_t threads, Watch* watch) const;
+    // Takes dead vertices out of links, as far as that is due.
+    void repair_links(const Writing& writing, Watch* watch);
+    // Before slots are removed, so that afterwards nothing can fail; and what then becomes of them.
+    void make_room_for_removed(size_t n, const Writing& writing);
+    void note_removed(std::vector<uint32_t> slots);
     // Everything of an add but choosing and checking ids: rows which (null: all) of vectors.
     // apply_first is called when nothing can fail any more.
     void append(Store& store, const Input& vectors, const size_t* which,
-                const std::vector<int64_t>& ids, size_t threads, Watch* watch,
-                const Writing& writing, const std::function<void()>& apply_first);
+                const std::vector<int64_t>& ids, const std::vector<uint32_t>& replaced,
+                size_t threads, Watch* watch, Writing& writing,
+                const std::function<void()>& apply_first);
     void reclaim(const Writing& writing);
     void changed();  // exclusive: ids or slots are not what they were
     // The rows that are live one behind the other, stored by codecs: the present ones, or after
@@ -152,12 +175,16 @@ class Index {
     Codecs trained_on(const Input& vectors, size_t threads, Watch* watch) const;
     Codecs trained_on(const Memory& sample, size_t n, size_t threads, Watch* watch) const;
     void publish(std::shared_ptr<Store> store);
+    void open_graph(std::vector<uint32_t> entries, uint64_t n_entered, size_t n, bool in_place,
+                    const std::string& source, Watch* watch);
     void write_groups(ContainerWriter& writer, const Flat& rows, Watch* watch) const;
     static std::unique_ptr<Index> open(std::shared_ptr<Mapping> mapping,
                                        std::span<const std::byte> bytes, const std::string& source,
                                        bool in_place, bool verify, Watch* watch);
 
     const Codecs codecs_;
+    const std::optional<GraphSettings> layout_;
+    std::atomic<size_t> default_ef_{kDefaultEf};
     bool read_only_ = false;
     std::shared_ptr<Store> store_;  // guarded by lock_
     uint64_t version_ = 0;          // guarded by lock_; no state of ids and slots has another's

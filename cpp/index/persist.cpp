@@ -10,17 +10,19 @@
 #include "index/index.h"
 #include "index/writing.h"
 #include "kernels/kernels.h"
+#include "layouts/link.h"
 
 namespace nearbit {
 namespace {
 
-constexpr std::string_view kSettings = "settings", kIds = "ids", kSlots = "slots", kCodec = "codec";
+constexpr std::string_view kSettings = "settings", kIds = "ids", kSlots = "slots", kLinks = "links",
+                           kCodec = "codec";
 // Of the rows by each codec: what is scanned, and the finer copy.
 constexpr std::string_view kRows[] = {"rows", "fine-rows"},
                            kFactors[] = {"factors", "fine-factors"};
 // Of indexes and codecs, so that a reader can say which of them a file is.
-constexpr std::array<std::string_view, 8> kSections = {kSettings,   kRows[0], kFactors[0], kRows[1],
-                                                       kFactors[1], kIds,     kSlots,      kCodec};
+constexpr std::array<std::string_view, 9> kSections = {
+    kSettings, kRows[0], kFactors[0], kRows[1], kFactors[1], kIds, kSlots, kLinks, kCodec};
 constexpr SectionFlags kMapped = {.required = true, .mappable = true};
 constexpr size_t kPieceBytes = size_t(1) << 20;  // between two looks at the watch
 
@@ -64,6 +66,49 @@ std::shared_ptr<const Codec> open_codec(std::span<const std::byte> bytes, const 
 
 }  // namespace
 
+// What a file says of a graph, but for its links.
+struct StoredGraph {
+    std::optional<GraphSettings> layout;
+    size_t default_ef = kDefaultEf;
+    uint64_t n_entered = 0;
+    std::vector<uint32_t> entries;
+};
+
+StoredGraph read_graph(Cursor& fields, uint64_t n) {
+    StoredGraph read;
+    const auto walked = fields.read<uint8_t>();
+    if (walked > 1) fields.refuse("expected 0 or 1 for the layout, got " + std::to_string(walked));
+    if (walked == 0) return read;
+    GraphSettings layout;
+    layout.degree = fields.read<uint32_t>();
+    layout.ef_construction = fields.read<uint32_t>();
+    layout.alpha = fields.read<double>();
+    layout.seed = fields.read<uint64_t>();
+    read.default_ef = fields.read<uint32_t>();
+    read.n_entered = fields.read<uint64_t>();
+    const auto n_entries = fields.read<uint32_t>();
+    if (layout.degree < kLeastDegree || layout.degree > kMostDegree || layout.ef_construction < 1 ||
+        layout.ef_construction > kMostEf || !(layout.alpha >= kLeastAlpha) ||
+        !(layout.alpha <= kMostAlpha) || read.default_ef < 1 || read.default_ef > kMostEf ||
+        n_entries > kMostEntries || (n_entries != 0 && read.n_entered < n) ||
+        read.n_entered > kMostEntered) {
+        fields.refuse("expected settings of a graph, got degree " + std::to_string(layout.degree) +
+                      ", ef " + std::to_string(layout.ef_construction) + " and " +
+                      std::to_string(read.default_ef) + ", alpha " + std::to_string(layout.alpha) +
+                      " and " + std::to_string(n_entries) + " entries of " +
+                      std::to_string(read.n_entered) + " vertices ever");
+    }
+    for (uint32_t i = 0; i < n_entries; ++i) {
+        read.entries.push_back(fields.read<uint32_t>());
+        if (read.entries[i] >= n) {
+            fields.refuse("expected entries below " + std::to_string(n) + ", got " +
+                          std::to_string(read.entries[i]));
+        }
+    }
+    read.layout = layout;
+    return read;
+}
+
 // Sections hold the live slots one behind the other.
 void Index::write(Output& output, Watch* watch) const {
     const Writing writing(*this, watch, Writing::kReads);
@@ -82,6 +127,29 @@ void Index::write(Output& output, Watch* watch) const {
     codecs[0]->write(settings);
     settings.put_string(codecs.size() > 1 ? codecs[1]->name() : "");
     if (codecs.size() > 1) codecs[1]->write(settings);
+    const std::shared_ptr<const Graph> graph =
+        store_->walked() && ids.n_live() >= kGraphFrom ? live_graph(1, watch) : nullptr;
+    std::vector<uint32_t> dense;  // by slot, where a row will be
+    if (graph != nullptr) {
+        dense.assign(ids.n_slots(), kNoSlot);
+        uint32_t n = 0;
+        for (size_t slot = 0; slot < dense.size(); ++slot) {
+            if (ids.live(slot)) dense[slot] = n++;
+        }
+    }
+    settings.put(uint8_t(layout_.has_value()));
+    if (layout_) {
+        settings.put(layout_->degree);
+        settings.put(layout_->ef_construction);
+        settings.put(layout_->alpha);
+        settings.put(layout_->seed);
+        settings.put(uint32_t(default_ef()));
+        settings.put(graph != nullptr ? graph->n_entered() : uint64_t(0));
+        settings.put(uint32_t(graph != nullptr ? graph->entries().size() : 0));
+        for (size_t i = 0; graph != nullptr && i < graph->entries().size(); ++i) {
+            settings.put(dense[graph->entries()[i]]);
+        }
+    }
     writer.begin(kSettings, {.required = true, .mappable = false});
     writer.write(settings.data(), settings.size());
     writer.end();
@@ -117,6 +185,22 @@ void Index::write(Output& output, Watch* watch) const {
             write_column(kRows[c], rows.codes(), c == 0);
         }
         if (rows.codec().has_factors()) write_column(kFactors[c], rows.factors(), false);
+    }
+    if (graph != nullptr) {
+        writer.begin(kLinks, kMapped);
+        std::vector<uint32_t> row(graph->degree());
+        for (size_t slot = 0; slot < dense.size(); ++slot) {
+            if (dense[slot] == kNoSlot) continue;
+            const uint32_t* const from = graph->links(slot);
+            size_t n_links = 0;
+            for (size_t i = 0; i < row.size() && from[i] != kNoSlot; ++i) {
+                if (from[i] < dense.size()) row[n_links++] = dense[from[i]];  // else damage
+            }
+            std::fill(row.begin() + ptrdiff_t(n_links), row.end(), kNoSlot);
+            writer.write(row.data(), row.size() * sizeof(uint32_t));
+            if (watch != nullptr && slot % 1024 == 0) watch->advance(0);
+        }
+        writer.end();
     }
     if (!identity) {
         writer.begin(kIds, kMapped);
@@ -201,10 +285,11 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     const auto identity = settings.read<uint8_t>();
     const auto codec = codec_of(codec_name, metric, dim, settings);
     const std::string refine = settings.read_string(64);
+    const auto finer = refine.empty() ? nullptr : codec_of(refine, metric, dim, settings);
+    const StoredGraph graph = read_graph(settings, n);
     std::unique_ptr<Index> index;
     try {
-        index = std::make_unique<Index>(
-            codec, refine.empty() ? nullptr : codec_of(refine, metric, dim, settings));
+        index = std::make_unique<Index>(codec, finer, graph.layout);
     } catch (const InvalidArgument& error) {
         settings.refuse(error.what());
     }
@@ -231,6 +316,10 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
                              array(kRows[c], rows.n_items(n), rows.codes().item_bytes()));
         if (!rows.codec().has_factors()) continue;
         columns.emplace_back(&rows.factors(), array(kFactors[c], n, sizeof(float)));
+    }
+    if (!graph.entries.empty()) {
+        Column& rows = index->store_->graph->rows();
+        columns.emplace_back(&rows, array(kLinks, n, rows.item_bytes()));
     }
     Directory::Stored stored{};
     stored.n_items = n;
@@ -270,9 +359,37 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     } catch (const CorruptFile& error) {
         throw CorruptFile(source + ": " + error.what());
     }
+    if (!graph.entries.empty())
+        index->open_graph(graph.entries, graph.n_entered, n, in_place, source, watch);
+    index->set_default_ef(graph.default_ef);
     index->read_only_ = in_place;
     index->changed();
     return index;
+}
+
+// Links that are in place. Copied ones are checked, and parents found; mapped ones are checked as
+// they are used.
+void Index::open_graph(std::vector<uint32_t> entries, uint64_t n_entered, size_t n, bool in_place,
+                       const std::string& source, Watch* watch) {
+    Graph& graph = *store_->graph;
+    if (in_place) {
+        graph.view(n, std::move(entries), n_entered);
+        return;
+    }
+    for (size_t slot = 0; slot < n; ++slot) {
+        for (size_t i = 0; i < graph.degree(); ++i) {
+            const uint32_t link = graph.links(slot)[i];
+            if (link == kNoSlot || link < n) continue;
+            throw CorruptFile(source + ": section 'links': expected slots below " +
+                              std::to_string(n) + ", got " + std::to_string(link));
+        }
+        if (watch != nullptr && slot % 1024 == 0) watch->advance(0);
+    }
+    Words live(words_for(n));
+    set_range(live.data(), 0, n);
+    Linker linker(graph, store_->finest(), std::move(live), 0, 1, watch);
+    linker.reach_all(std::move(entries), n_entered);
+    linker.finish(n);
 }
 
 // ------------------------------------------------------------------------------------ codecs

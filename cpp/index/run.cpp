@@ -11,6 +11,8 @@ namespace {
 constexpr size_t kMostQueriesTogether = 512;
 constexpr size_t kMostQueryBytes = size_t(4) << 20;  // of their codes: a unit has 64 rows at least
 constexpr size_t kMostCollectorBytes = size_t(64) << 20;  // of the queries that go together
+constexpr size_t kMostWalksTogether = 16;
+constexpr double kWalkNs = 5e4;          // of a query, about
 constexpr double kUnitNs = 1e6;          // a unit holds the index's lock, so a writer waits for it
 constexpr double kWorthAThreadNs = 1e5;  // waking a thread costs 5 to 20 microseconds
 
@@ -41,14 +43,17 @@ class Run {
             k_ = request.range ? Best::kAll
                                : candidates_for(request.k, request.refine_factor, n_rows_);
         }
+        may_walk_ = searched.walks(request, nullptr);
         const double row_bytes = double(codec.code_bytes());
-        const double work_ns = double(n_rows_) * row_ns(row_bytes, request.queries.n);
+        const double work_ns = may_walk_ ? double(request.queries.n) * kWalkNs
+                                         : double(n_rows_) * row_ns(row_bytes, request.queries.n);
         threads_ = std::max<size_t>(
             1, size_t(std::min(double(request.threads), work_ns / kWorthAThreadNs)));
         make_groups();
         // Few groups: the rows are parted among threads instead.
-        n_parts_ =
-            groups_.size() >= threads_ ? 1 : (threads_ + groups_.size() - 1) / groups_.size();
+        n_parts_ = groups_.size() >= threads_ || may_walk_
+                       ? 1
+                       : (threads_ + groups_.size() - 1) / groups_.size();
         part_rows_ = (n_rows_ / n_parts_ + 64) / 64 * 64;
         for (const auto& group : groups_) {
             group->parts.resize(n_parts_);
@@ -79,7 +84,14 @@ class Run {
                                   1, most);
         for (size_t first = 0, end; first < n; first = end) {
             const Filter* filter = filter_of(first);
-            for (end = first + 1; end < n && end - first < most && filter_of(end) == filter;) ++end;
+            // Queries that walk share nothing, so few go together.
+            const bool walks =
+                may_walk_ &&
+                (filter == nullptr || searched_.walks(request_, searched_.admit(filter).get()));
+            const size_t at_most = walks ? std::min(most, kMostWalksTogether) : most;
+            for (end = first + 1; end < n && end - first < at_most && filter_of(end) == filter;) {
+                ++end;
+            }
             groups_.push_back(std::make_unique<Group>());
             groups_.back()->first = first;
             groups_.back()->n = end - first;
@@ -101,6 +113,10 @@ class Run {
 
     void search(Group& group, size_t part) {
         if (n_parts_ == 1) prepare(group);
+        if (may_walk_ && searched_.walks(request_, group.admit.get())) {
+            walk(group);
+            return;
+        }
         std::vector<Best>& collectors = group.parts[part];
         collectors.reserve(group.n);
         for (size_t i = 0; i < group.n; ++i) {
@@ -108,22 +124,50 @@ class Run {
         }
         std::vector<Collector*> pointers;
         for (Best& best : collectors) pointers.push_back(&best);
-        const double unit = kUnitNs / row_ns(double(codec_.code_bytes()), group.n);
-        const size_t unit_rows = unit < 64 ? 64 : (size_t(std::min(unit, 1e9)) / 256 + 1) * 256;
-        const size_t end = std::min(n_rows_, (part + 1) * part_rows_);
-        Memory scratch;
-        for (size_t at = part * part_rows_; at < end; at += unit_rows) {
-            const size_t unit_end = std::min(end, at + unit_rows);
-            searched_.scan(*group.scorer, group.n, at, unit_end, group.admit.get(), pointers.data(),
-                           scratch);
-            if (request_.watch != nullptr) request_.watch->advance((unit_end - at) * group.n);
-        }
+        scan(*group.scorer, group.n, part * part_rows_, std::min(n_rows_, (part + 1) * part_rows_),
+             group.admit.get(), pointers.data());
         if (group.parts_to_go.fetch_sub(1) == 1) finish(group);
+    }
+
+    void scan(const Scorer& scorer, size_t n, size_t begin, size_t end, const Admit* admit,
+              Collector* const* collectors) const {
+        const double unit = kUnitNs / row_ns(double(codec_.code_bytes()), n);
+        const size_t unit_rows = unit < 64 ? 64 : (size_t(std::min(unit, 1e9)) / 256 + 1) * 256;
+        Memory scratch;
+        for (size_t at = begin; at < end; at += unit_rows) {
+            const size_t unit_end = std::min(end, at + unit_rows);
+            searched_.scan(scorer, n, at, unit_end, admit, collectors, scratch);
+            if (request_.watch != nullptr) request_.watch->advance((unit_end - at) * n);
+        }
+    }
+
+    void walk(Group& group) const {
+        for (size_t i = 0; i < group.n; ++i) {
+            const float radius = radius_of_scan(group, i);
+            Best best = searched_.collector(k_, radius);
+            SearchCounts counts;
+            if (searched_.walk(*group.scorer, i, request_, double(radius), group.admit.get(), best,
+                               counts)) {
+                if (request_.watch != nullptr) request_.watch->advance(n_rows_);
+            } else {
+                Memory scratch;
+                const Input& queries = request_.queries;
+                const size_t query = group.first + i;
+                const auto scorer =
+                    codec_.prepare(queries.rows(query, 1, scratch), 1, queries.argument, query);
+                best = searched_.collector(k_, radius);
+                Collector* const collector = &best;
+                scan(*scorer, 1, 0, n_rows_, group.admit.get(), &collector);
+                counts.distances += n_scored(group);
+            }
+            counts.candidates = counts.distances;
+            answer(group, i, best, counts);
+        }
+        end(group);
     }
 
     // On the thread that ended the group's last part.
     void finish(Group& group) {
-        const size_t n_scored = group.admit != nullptr ? group.admit->count : n_rows_;
         for (size_t i = 0; i < group.n; ++i) {
             Best& best = group.parts[0][i];
             size_t n_passed = best.n_passed();
@@ -131,11 +175,24 @@ class Run {
                 n_passed += group.parts[part][i].n_passed();
                 for (const Hit& hit : group.parts[part][i].take()) best.keep(hit);
             }
-            SearchCounts counts = {n_scored, codec_.grouped() ? n_passed : n_scored, 0};
-            std::vector<Hit> hits = best.take();
-            if (searched_.fine() != nullptr) hits = refined(group, i, std::move(hits), counts);
-            take_(group.first + i, hits, counts);
+            const size_t n = n_scored(group);
+            SearchCounts counts = {.distances = n, .candidates = codec_.grouped() ? n_passed : n};
+            answer(group, i, best, counts);
         }
+        end(group);
+    }
+
+    size_t n_scored(const Group& group) const {
+        return group.admit != nullptr ? group.admit->count : n_rows_;
+    }
+
+    void answer(const Group& group, size_t i, Best& best, SearchCounts& counts) const {
+        std::vector<Hit> hits = best.take();
+        if (searched_.fine() != nullptr) hits = refined(group, i, std::move(hits), counts);
+        take_(group.first + i, hits, counts);
+    }
+
+    static void end(Group& group) {
         group.parts.clear();
         group.scorer.reset();
         group.admit.reset();
@@ -175,6 +232,7 @@ class Run {
     const SearchRequest& request_;
     const TakeHits& take_;
     size_t n_rows_, k_, threads_, n_parts_, part_rows_;  // k_: that the scan keeps
+    bool may_walk_;
     std::vector<std::unique_ptr<Group>> groups_;
 };
 

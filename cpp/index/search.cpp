@@ -1,15 +1,23 @@
 // What looks at an index without changing it.
 #include <algorithm>
+#include <cmath>
 #include <shared_mutex>
 
 #include "base/error.h"
 #include "index/index.h"
+#include "layouts/walk.h"
 
 namespace nearbit {
 namespace {
 
 using Shared = std::shared_lock<RwLock>;
 
+// A walk scores about so many rows for each of ef, over the share that a filter lets pass
+// (wordnet-minilm, degree 32).
+constexpr double kScoredByWalk = 20;
+// What a row costs beside its bytes, in bytes of a scan (10 a nanosecond): one that a scan picks
+// out by a filter, and one that a walk comes to.
+constexpr double kLoneBytes = 128, kWalkedBytes = 400;
 constexpr size_t kSharedIds = 4096;  // looked up in one hold of the lock: about 100 us
 
 }  // namespace
@@ -90,7 +98,79 @@ class Index::Searching final : public Searched {
         return refining.step(snapshot_.store->finest(), scorer);
     }
 
+    bool walks(const SearchRequest& request, const Admit* admit) const override {
+        if (request.exact || (request.k > kMostWalked && !request.range)) return false;
+        {
+            const Shared guard(index_.lock_);
+            if (!snapshot_.store->walked()) return false;
+        }
+        return !filters(admit) || ef_of(request, admit) * kScoredByWalk / share_of(admit) <
+                                      most_scored(request, admit);
+    }
+    bool walk(const Scorer& scorer, size_t query, const SearchRequest& request, double radius,
+              const Admit* admit, Collector& collector, SearchCounts& counts) const override {
+        const size_t n_admitted = admit != nullptr ? admit->count : n_rows();
+        const WalkEffort effort = {.ef = size_t(ef_of(request, admit)),
+                                   .radius = request.range ? radius : -double(kInfinity),
+                                   .most_distances = size_t(most_scored(request, admit))};
+        WalkScratch& scratch = walk_scratch();
+        const Shared guard(index_.lock_);
+        const WalkCounts done =
+            nearbit::walk(View{*snapshot_.store, scorer, query, admit, n_rows()}, effort, scratch);
+        counts.hops = done.hops;
+        counts.distances = done.distances;
+        size_t n_found = 0;
+        for (const Pool::Entry& entry : scratch.pool.entries()) {
+            if (!entry.admitted) continue;
+            collector.offer(entry.slot, entry.distance);
+            ++n_found;
+        }
+        return !done.gave_up && n_found >= std::min(request.range ? 1 : request.k, n_admitted);
+    }
+
   private:
+    // A graph as a query walks it.
+    struct View {
+        const Store& store;
+        const Scorer& scorer;
+        size_t query;
+        const Admit* admit;
+        size_t n_rows;  // that may be found; there may be more by now
+
+        size_t n_slots() const { return store.graph->n_slots(); }
+        size_t degree() const { return store.graph->degree(); }
+        std::span<const uint32_t> entries() const { return store.graph->entries(); }
+        const uint32_t* links(uint32_t slot) const { return store.graph->links(slot); }
+        double distance(uint32_t slot) const { return store.rows().distance(scorer, query, slot); }
+        void prefetch(uint32_t slot) const { store.rows().prefetch(slot); }
+        void prefetch_links(uint32_t slot) const { store.graph->prefetch_links(slot); }
+        bool admits(uint32_t slot) const {
+            return slot < n_rows && (admit == nullptr || test_bit(admit->words.data(), slot));
+        }
+    };
+
+    // Whether a filter keeps rows out, and not only that some are removed.
+    bool filters(const Admit* admit) const {
+        return admit != nullptr && admit->count != snapshot_.n_live;
+    }
+    double share_of(const Admit* admit) const {
+        return double(admit->count) / double(std::max<size_t>(1, n_rows()));
+    }
+    // Rows that a filter leaves lie further apart, so to find as many of the nearest takes fewer.
+    double ef_of(const SearchRequest& request, const Admit* admit) const {
+        const double ef = double(request.ef) * (filters(admit) ? std::sqrt(share_of(admit)) : 1);
+        return std::max({1.0, ef, request.range ? 1 : double(request.k)});
+    }
+    // Rows that a walk may score before a scan of those that the filter leaves is the better way:
+    // half of what they cost it, so that trying in vain costs half as much again.
+    double most_scored(const SearchRequest& request, const Admit* admit) const {
+        if (!filters(admit)) return request.range ? double(n_rows()) / 4 : double(n_rows());
+        const double row_bytes = double(snapshot_.store->rows().codec().code_bytes());
+        const double scanned =
+            std::min(double(n_rows()) * row_bytes, double(admit->count) * (row_bytes + kLoneBytes));
+        return scanned / 2 / (row_bytes + kWalkedBytes);
+    }
+
     const Index& index_;
     Watch* const watch_;
     const Snapshot snapshot_;
@@ -111,6 +191,7 @@ bool Index::try_search_one(const std::byte* query, size_t k, float radius, doubl
     const Directory& ids = store_->ids;
     const Codec& codec = store_->rows().codec();
     const Flat* const fine = store_->refines() ? &store_->finest() : nullptr;
+    if (store_->walked()) return false;
     const size_t n = fine != nullptr ? candidates_for(k, refine_factor, ids.n_slots()) : k;
     const size_t fine_bytes = fine != nullptr ? n * fine->codec().code_bytes() : 0;
     if (ids.n_slots() * codec.code_bytes() + fine_bytes > kAtOnceBytes) return false;
@@ -122,7 +203,8 @@ bool Index::try_search_one(const std::byte* query, size_t k, float radius, doubl
                                ids.n_slots()};
     store_->rows().search(*scorer, false, 0, ids.n_slots(), admitted, &collector, scratch);
     hits = best.take();
-    counts = {ids.n_live(), codec.grouped() ? best.n_passed() : ids.n_live(), 0};
+    counts = {.distances = ids.n_live(),
+              .candidates = store_->rows().grouped() ? best.n_passed() : ids.n_live()};
     if (fine == nullptr) return true;
     const std::unique_ptr<Scorer> finer = fine->codec().prepare(query, 1, argument, 0);
     Refining refining(std::move(hits), k, radius, scorer->error(0));
@@ -190,6 +272,7 @@ Index::Stats Index::stats() const {
             .factor_bytes = ids.n_slots() * factor_bytes(scanned),
             .refine_bytes = ids.n_slots() * fine_bytes,
             .directory_bytes = ids.n_bytes(),
+            .link_bytes = store_->graph != nullptr ? store_->graph->n_bytes() : 0,
             .train_size = codec().train_size(),
             .trained = !pending()};
 }

@@ -90,10 +90,10 @@ void Flat::prefetch([[maybe_unused]] size_t slot) const {
 #if defined(__GNUC__)
     constexpr size_t kLine = 64, kMost = 1024;  // prefetchers take over where rows are longer
     const std::byte* const code = codes_.at(slot);
-    for (size_t at = 0; at < std::min(codec_->code_bytes(), kMost); at += kLine) {
+    for (size_t at = 0; at < std::min(codes_.item_bytes(), kMost); at += kLine) {
         __builtin_prefetch(code + at);
     }
-    if (codec_->has_factors()) __builtin_prefetch(factors_.at(slot));
+    if (factors_.item_bytes() != 0) __builtin_prefetch(factors_.at(slot));
 #endif
 }
 

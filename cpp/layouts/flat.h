@@ -38,9 +38,14 @@ class Flat {
     // The code in a slot: where it lies, or taken out of its group into scratch (code_bytes).
     const std::byte* code(size_t slot, std::byte* scratch) const;
     const float* factor(size_t slot) const {
-        return codec_->has_factors() ? reinterpret_cast<const float*>(factors_.at(slot)) : nullptr;
+        return factors_.item_bytes() != 0 ? reinterpret_cast<const float*>(factors_.at(slot))
+                                          : nullptr;
     }
     void decode(size_t slot, std::byte* row) const;
+    // The distance of a single code, of codes that aren't grouped.
+    double distance(const Scorer& scorer, size_t query, size_t slot) const {
+        return scorer.distance(query, codes_.at(slot), factor(slot));
+    }
 
     // Offers a single slot, of codes that aren't grouped.
     void score(const Scorer& scorer, size_t slot, Collector& collector) const;

@@ -6,7 +6,7 @@ from nearbit._knn import knn
 from nearbit.codecs import ITQ, PCASQ, PQ, SQ, Bits, Float16, Float32, Int8, RaBitQ, Sign, UInt8
 from nearbit.hits import Hits, RangeHits, merge_hits
 from nearbit.index import Filter, Index, load
-from nearbit.layouts import Flat
+from nearbit.layouts import Flat, Graph
 from nearbit.settings import set_threads, simd_info
 from nearbit.trained import TrainedCodec, load_codec
 
@@ -21,6 +21,7 @@ __all__ = [
     "Flat",
     "Float16",
     "Float32",
+    "Graph",
     "Hits",
     "Index",
     "Int8",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from nearbit import _core
-from nearbit._numbers import shown
+from nearbit._numbers import shown, whole
 from nearbit.codecs import ITQ, PCASQ, PQ, REFINES, SQ, SUPPORT, Codec, RaBitQ
-from nearbit.layouts import LAYOUTS, Flat
+from nearbit.layouts import LAYOUTS, Flat, Graph
 
 METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
 ALIASES = {
@@ -55,6 +55,13 @@ NEEDS = {
     "itq": "nb.ITQ(nbits), which says how many bits",
     "pcasq": "nb.PCASQ(n_bytes), which says how many bytes",
 }
+
+
+def check_flag(value: object, name: str) -> None:
+    """True or False and nothing else."""
+    if type(value) is not bool:
+        msg = f"{name}: expected True or False, got {shown(value)}"
+        raise TypeError(msg)
 
 
 def codec_settings(codec: object) -> Codec:
@@ -127,11 +134,11 @@ def codec_of(core: _core.Codec) -> Codec:
     return SUPPORT[core.name]()
 
 
-def layout_settings(layout: object) -> Flat:
+def layout_settings(layout: object) -> Flat | Graph:
     """A layout from None, its name, or itself."""
     if layout is None:
         return Flat()
-    if isinstance(layout, Flat):
+    if isinstance(layout, (Flat, Graph)):
         return layout
     wanted = f"layout: expected one of {', '.join(LAYOUTS)}, got {shown(layout)}"
     if not isinstance(layout, str):
@@ -139,6 +146,14 @@ def layout_settings(layout: object) -> Flat:
     if layout not in LAYOUTS:
         raise ValueError(wanted)
     return LAYOUTS[layout]()
+
+
+def core_layout(layout: Flat | Graph, seed: int) -> tuple[int, int, float, int] | None:
+    """The core's settings of a graph; None for a flat layout."""
+    if isinstance(layout, Flat):
+        return None
+    seed = whole(seed, "seed", 0, 2**63 - 1)
+    return int(layout.degree), int(layout.ef_construction), float(layout.alpha), seed
 
 
 def metric_for(codec: Codec, metric: object) -> str:

@@ -51,7 +51,12 @@ class Codec:
     def to_bytes(self) -> bytes: ...
 
 class Index:
-    def __init__(self, codec: Codec, refine: Codec | None) -> None: ...
+    def __init__(
+        self, codec: Codec, refine: Codec | None, graph: tuple[int, int, float, int] | None
+    ) -> None: ...
+    @property
+    def graph(self) -> tuple[int, int, float] | None: ...
+    ef: int
     @property
     def dim(self) -> int: ...
     @property
@@ -71,7 +76,9 @@ class Index:
         k: int,
         radius: Radius | None,
         filter: FilterLike | None,
+        ef: int | None,
         refine_factor: float | None,
+        exact: bool,
         stats: bool,
         threads: int | None,
         progress: Progress | None,
@@ -82,6 +89,8 @@ class Index:
         radius: Radius,
         filter: FilterLike | None,
         limit: int | None,
+        ef: int | None,
+        exact: bool,
         threads: int | None,
         progress: Progress | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...

@@ -27,10 +27,12 @@ class Hits:
     metric : str
         What the distances are.
     stats : dict or None
-        With ``stats=True``, for each query (int64): ``"distances"``, the rows that the scan went
-        over; ``"candidates"``, those whose whole code was scored, fewer where a first pass can
-        exclude the others, and not the same for any number of threads; ``"refined"``, those whose
-        finer copy was read, 0 without refine.
+        With ``stats=True``, for each query (int64): ``"hops"``, the items whose links a walk
+        followed, 0 where all were scanned; ``"distances"``, the rows that the walk or scan went
+        over (both, where a walk found too few and a scan came after it); ``"candidates"``, those
+        whose whole code was scored, fewer where a first pass can exclude the others, and not the
+        same for any number of threads; ``"refined"``, those whose finer copy was read, 0 without
+        refine.
 
     Examples
     --------

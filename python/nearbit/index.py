@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nearbit import _core
 from nearbit._check import (
+    check_flag,
     codec_of,
     codec_settings,
     core_codec,
+    core_layout,
     layout_settings,
     metric_for,
     path_bytes,
     refine_settings,
 )
 from nearbit._core import Filter
-from nearbit._numbers import shown
-from nearbit.codecs import REFINES, Codec
+from nearbit._numbers import shown, whole
+from nearbit.codecs import REFINES, Codec, Sign
 from nearbit.hits import Hits, RangeHits
-from nearbit.layouts import Flat
+from nearbit.layouts import Flat, Graph
+from nearbit.metrics import recall as share_found
 from nearbit.trained import TrainedCodec, check_fits
 
 if TYPE_CHECKING:
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from nearbit._types import Allowed, FilterLike, Ids, Progress, Radius, Rows
 
 __all__ = ["Filter", "Index", "load"]
+
+MOST_K, MOST_WALKED, MOST_EF = 65_536, 1_000, 65_536
+REFINE_FACTOR = 10
 
 
 class Index:
@@ -44,8 +51,9 @@ class Index:
         Distance: 1 - cos, squared Euclidean, negated inner product, number of differing bits,
         1 - ``|a & b| / |a | b|`` (two rows without set bits: 0).
         Default: hamming for ``Bits`` and ``Sign``, cosine for the others.
-    layout : Flat or "flat", optional
-        Which items get scored. Default: all of them.
+    layout : Flat, Graph, "flat" or "graph", optional
+        Which items get scored: all of them, exact for the codec, or those that a walk along links
+        comes by, nearly exact and many times as quick among many. Default: ``Flat``.
     codec : a codec such as ``Float16()``, or its name, or a TrainedCodec, optional
         What an item is stored as and scored by. Default: ``Float32``. A trained one is shared, not
         copied; ``dim`` and metric are then its own.
@@ -54,8 +62,8 @@ class Index:
         (``RaBitQ``, ``PQ`` and their like): searches re-score the best candidates by it, and
         ``get`` returns it. Default: none.
     seed : int, 0 to 2**63 - 1, default 0
-        Of the random choices of a codec: the same seed and calls give the same index. A trained
-        codec has made its choices.
+        Of the random choices of a codec and of a graph: the same seed and calls give the same
+        index, at any number of threads. A trained codec has made its choices.
 
     Raises
     ------
@@ -86,7 +94,7 @@ class Index:
         self,
         dim: int,
         metric: str | None = None,
-        layout: Flat | str | None = None,
+        layout: Flat | Graph | str | None = None,
         codec: Codec | TrainedCodec | str | None = None,
         refine: Codec | str | None = None,
         *,
@@ -104,7 +112,7 @@ class Index:
         finer = None
         if self._refine is not None:
             finer = core_codec(self._refine, core.dim, self._metric, seed)
-        self._core = _core.Index(core, finer)
+        self._core = _core.Index(core, finer, core_layout(self._layout, seed))
 
     @classmethod
     def _of(cls, core: _core.Index) -> Index:
@@ -112,7 +120,7 @@ class Index:
         index._core = core
         index._metric = core.metric
         index._codec = codec_of(core.codec)
-        index._layout = Flat()
+        index._layout = Flat() if core.graph is None else Graph(*core.graph)
         finer = [codec for codec in REFINES.values() if codec.name == core.refine]
         index._refine = finer[0] if finer else None
         return index
@@ -130,7 +138,7 @@ class Index:
         return self._metric
 
     @property
-    def layout(self) -> Flat:
+    def layout(self) -> Flat | Graph:
         """Which items get scored."""
         return self._layout
 
@@ -153,6 +161,26 @@ class Index:
         return self._refine
 
     @property
+    def ef(self) -> int | None:
+        """How many of the nearest a walk keeps in searches that don't say; None for a flat layout.
+
+        64, at which the walks of most sets find .95 of the ten nearest, until it is set, or
+        ``tune`` sets it. With refine, searches keep all that are to be re-scored if those are more.
+        Saved with the index; a mapped one has it in memory alone.
+
+        ``TypeError`` or ``ValueError`` if it is set to no integer from 1 to 65,536, or for a flat
+        layout, which has no effort.
+        """
+        return None if isinstance(self._layout, Flat) else self._core.ef
+
+    @ef.setter
+    def ef(self, ef: int) -> None:
+        if isinstance(self._layout, Flat):
+            msg = f"ef: expected a layout that has an effort, got {self._layout!r}"
+            raise ValueError(msg)  # noqa: TRY004
+        self._core.ef = ef
+
+    @property
     def readonly(self) -> bool:
         """Whether the index is mapped from a file and can't be changed."""
         return self._core.readonly
@@ -164,9 +192,8 @@ class Index:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of codes, factors, finer copies and ids, held or mapped; not of reserved room."""
-        s = self._core.stats()
-        return s["code_bytes"] + s["factor_bytes"] + s["refine_bytes"] + s["id_bytes"]
+        """Bytes of codes, factors, finer copies, ids and links, but not of reserved room."""
+        return sum(n for name, n in self._core.stats().items() if name.endswith("_bytes"))
 
     def stats(self) -> dict[str, int]:
         """Count items and bytes.
@@ -176,8 +203,9 @@ class Index:
         dict
             ``items``; ``slots``, which also counts removed rows whose place is free for new ones;
             ``code_bytes``, ``factor_bytes`` (norms), ``refine_bytes`` (finer copies and their
-            norms; 0 without) and ``id_bytes`` of all slots; for a codec that learns, ``train_size``
-            and whether it is ``trained``.
+            norms; 0 without) and ``id_bytes`` of all slots; for a graph, ``link_bytes``, 0 while
+            there are too few items to walk; for a codec that learns, ``train_size`` and whether it
+            is ``trained``.
 
         Examples
         --------
@@ -210,7 +238,9 @@ class Index:
         *,
         radius: Radius | None = None,
         filter: FilterLike | None = None,
+        ef: int | None = None,
         refine_factor: float | None = None,
+        exact: bool = False,
         stats: bool = False,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -228,12 +258,20 @@ class Index:
         filter : ids, bool array, Filter, or list of one of these or None for each query, optional
             Which ids may be found: an array, list or set of ids (unknown ones match nothing), a
             bool array indexed by id (ids beyond it are not allowed), or ``index.filter(...)``.
+        ef : int, 1 to 65,536, optional
+            For a graph: how many of the nearest a walk keeps; fewer than k count as k. More find
+            more of the nearest, in time that grows with them. With refine, they are what can be
+            re-scored. Default: ``index.ef``, or what refine_factor says if that is more.
         refine_factor : float >= 1, default 10
             With refine: the ``ceil(k * refine_factor)`` best by the codec's estimate, whatever the
             radius, are re-scored by the finer copy, of which fewer are read where those left can't
             win (``RaBitQ``). On 384-d text embeddings, ``Float16``, factors 2, 4, 10 and 20 find
             .90, .97, .994 and .999 of the ten nearest with ``RaBitQ(1)``, and .95, .99, .999 and
             1 with ``PQ(47, rotation="opq")``.
+        exact : bool, default False
+            Score every item by the codec though there is a graph: what the walk is measured by. A
+            graph also does so where that is quicker: with fewer than 2,048 items, k above 1,000,
+            or a filter that few pass.
         stats : bool, default False
             Fill ``hits.stats``.
         threads : int, optional
@@ -252,7 +290,8 @@ class Index:
         ------
         TypeError, ValueError
             Wrong dtype or shape; k out of range; NaN or infinity; a radius beyond float64; a filter
-            of the wrong type; refine_factor without refine or out of range.
+            of the wrong type; ef for a flat layout or out of range; refine_factor without refine or
+            out of range.
 
         Examples
         --------
@@ -267,15 +306,14 @@ class Index:
         >>> index.search(rows[:3], k=1, refine_factor=20).ids[:, 0]
         array([0, 1, 2])
         """
-        if type(stats) is not bool:
-            msg = f"stats: expected True or False, got {shown(stats)}"
-            raise TypeError(msg)
+        check_flag(stats, "stats")
+        check_flag(exact, "exact")
         ids, distances, counts = self._core.search(
-            queries, k, radius, filter, refine_factor, stats, threads, progress
+            queries, k, radius, filter, ef, refine_factor, exact, stats, threads, progress
         )
         if counts is None:
             return Hits(ids, distances, self._metric)
-        stages = dict(zip(("distances", "candidates", "refined"), counts, strict=True))
+        stages = dict(zip(("hops", "distances", "candidates", "refined"), counts, strict=True))
         return Hits(ids, distances, self._metric, stages)
 
     def range_search(
@@ -285,6 +323,8 @@ class Index:
         *,
         filter: FilterLike | None = None,
         limit: int | None = None,
+        ef: int | None = None,
+        exact: bool = False,
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> RangeHits:
@@ -303,6 +343,11 @@ class Index:
             As for ``search``.
         limit : int, optional
             At most so many per query: the nearest.
+        ef : int, 1 to 65,536, optional
+            For a graph: the walk goes on from whatever is within the radius, and from so many of
+            the nearest beyond, so that it finds its way over gaps. Default: ``index.ef``.
+        exact : bool, default False
+            As for ``search``.
         threads : int, optional
             As for ``search``.
         progress : callable (done, total), optional
@@ -327,10 +372,177 @@ class Index:
         >>> indptr, ids
         (array([0, 2]), array([0, 1]))
         """
+        check_flag(exact, "exact")
         return RangeHits(
-            *self._core.range_search(queries, radius, filter, limit, threads, progress),
+            *self._core.range_search(queries, radius, filter, limit, ef, exact, threads, progress),
             self._metric,
         )
+
+    def neighbors(
+        self,
+        ids: Ids,
+        k: int = 10,
+        *,
+        radius: Radius | None = None,
+        filter: FilterLike | None = None,
+        ef: int | None = None,
+        refine_factor: float | None = None,
+        exact: bool = False,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Hits:
+        """Find the k nearest other items of items in the index.
+
+        Each is left out of its own answer; items with an equal row stay in it.
+
+        Parameters
+        ----------
+        ids : int or array_like of n ints
+            Whose neighbours: what ``get`` returns of them is searched for.
+        k : int, 1 to 65,535, default 10
+        radius, filter, ef, refine_factor, exact, threads, progress : optional
+            As for ``search``.
+
+        Returns
+        -------
+        Hits
+            As of ``search``; 1-d for a single id.
+
+        Raises
+        ------
+        KeyError
+            An id that isn't in the index.
+        TypeError, ValueError
+            As for ``search``; a codec whose rows can't be searched for, since ``get`` returns
+            their signs: ``Sign`` without refine.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> index = nb.Index(2, metric="l2")
+        >>> ids = index.add(np.array([[0, 0], [3, 4], [6, 9], [3, 4]], dtype=np.float32))
+        >>> index.neighbors([0, 1], k=2).ids
+        array([[1, 3],
+               [3, 0]])
+        """
+        k = whole(k, "k", 1, MOST_K - 1)
+        rows = self.get(ids)
+        if isinstance(self._codec, Sign) and self._refine is None:
+            msg = (
+                "codec: expected one whose rows can be searched for, or a refine, "
+                f"got {self._codec!r}"
+            )
+            raise ValueError(msg)
+        hits = self.search(
+            rows,
+            k + 1,
+            radius=radius,
+            filter=filter,
+            ef=ef,
+            refine_factor=refine_factor,
+            exact=exact,
+            threads=threads,
+            progress=progress,
+        )
+        others = hits.ids != np.asarray(ids).astype(np.int64)[..., np.newaxis]
+        others[..., -1] &= ~others.all(axis=-1)  # an item that isn't there makes room at the end
+        shape = (*rows.shape[:-1], k)
+        return Hits(
+            hits.ids[others].reshape(shape), hits.distances[others].reshape(shape), self._metric
+        )
+
+    def tune(
+        self,
+        queries: Rows,
+        recall: float = 0.95,
+        k: int = 10,
+        *,
+        filter: FilterLike | None = None,
+        refine_factor: float | None = None,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Set ``ef`` to the least with which a graph finds a share of the k nearest.
+
+        Parameters
+        ----------
+        queries : array_like, shape (n, dim) or (dim,)
+            As for ``search``: like those to come, for only then will their recall be the same. Of a
+            thousand, the mean is within about a hundredth of what many more would have.
+        recall : float, above 0 to 1, default 0.95
+            Mean share of the true k nearest, by distance (``nb.metrics.recall``). The truth is the
+            search of all items by the codec or, with refine, by the finer copy.
+        k : int, 1 to 1,000, default 10
+        filter, refine_factor, threads : optional
+            As for ``search``.
+        progress : callable (done, total), optional
+            As for ``search``, for each of some ten to twenty searches in turn.
+
+        Returns
+        -------
+        int
+            The new ``index.ef``, at least k; with refine, at least as many as are re-scored.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for ``search``; a flat layout; a recall or k out of range; no queries; an index that
+            has no links, because it has fewer than 2,048 items; a recall that no ef reaches with
+            this refine_factor. ``ef`` is then as it was.
+
+        Examples
+        --------
+        >>> import numpy as np, nearbit as nb
+        >>> rows = np.random.default_rng(0).standard_normal((3_000, 8), dtype=np.float32)
+        >>> index = nb.Index(8, layout=nb.Graph(degree=8, ef_construction=32))
+        >>> ids = index.add(rows)
+        >>> ef = index.tune(rows[:500] + 0.1, recall=0.9)
+        >>> index.ef == ef >= 10
+        True
+        """
+        if isinstance(self._layout, Flat):
+            msg = f"layout: expected one that has an effort to tune, got {self._layout!r}"
+            raise ValueError(msg)  # noqa: TRY004
+        wanted = f"recall: expected a number above 0, up to 1, got {shown(recall)}"
+        if isinstance(recall, bool) or not isinstance(recall, (int, float, np.number)):
+            raise TypeError(wanted)
+        if not 0 < recall <= 1:
+            raise ValueError(wanted)
+        k = whole(k, "k", 1, MOST_WALKED)
+        if self.stats()["link_bytes"] == 0:
+            msg = f"index: expected 2,048 items or more, which are walked, got {len(self):,}"
+            raise ValueError(msg)
+
+        def found(**how: Any) -> Hits:
+            return self.search(queries, k, filter=filter, threads=threads, progress=progress, **how)
+
+        every = None if self._refine is None else max(1.0, len(self) / k)
+        truth = found(exact=True, refine_factor=every)
+        if truth.ids.size == 0:
+            msg = "queries: expected at least one row, got none"
+            raise ValueError(msg)
+
+        def reached(ef: int) -> float:
+            return share_found(found(ef=ef, refine_factor=refine_factor), truth)
+
+        # Searches that don't say keep no fewer.
+        factor = 1 if self._refine is None else refine_factor or REFINE_FACTOR
+        least = min(MOST_EF, math.ceil(k * factor))
+        # Too little, and enough: doubled until it is, then halfway between.
+        low, high, most = least - 1, least, min(MOST_EF, max(least, len(self)))
+        while (best := reached(high)) < recall:
+            if high == most:
+                msg = f"recall: expected at most {best:.4g}, which ef={high} reaches, got {recall}"
+                raise ValueError(msg)
+            low, high = high, min(2 * high, most)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if reached(middle) < recall:
+                low = middle
+            else:
+                high = middle
+        self.ef = high
+        return high
 
     def filter(self, allowed: Allowed) -> Filter:
         """Prepare a filter to use many times.

@@ -1,0 +1,89 @@
+#include "layouts/graph.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace nearbit {
+
+Graph::Graph(const GraphSettings& settings)
+    : settings_(settings),
+      links_(settings.degree * sizeof(uint32_t), chunk_items(settings.degree * sizeof(uint32_t))) {}
+
+void Graph::prefetch_links([[maybe_unused]] size_t slot) const {
+#if defined(__GNUC__)
+    constexpr size_t kLine = 64 / sizeof(uint32_t);
+    for (size_t i = 0; i < degree(); i += kLine) __builtin_prefetch(links(slot) + i);
+#endif
+}
+
+void Graph::view(size_t n_slots, std::vector<uint32_t> entries, uint64_t n_entered) {
+    n_entered_ = n_entered;
+    n_slots_ = n_slots;
+    entries_ = std::move(entries);
+}
+
+std::unique_ptr<Graph> Graph::renumbered(const std::vector<uint32_t>& slots, size_t n) const {
+    auto made = std::make_unique<Graph>(settings_);
+    made->adopt(made->room_for(n));
+    made->n_slots_ = n;
+    made->parents_.assign(n, kNoSlot);
+    for (const uint32_t entry : entries_) made->entries_.push_back(slots[entry]);
+    made->n_entered_ = n_entered_;
+    for (size_t slot = 0; slot < n_slots_; ++slot) {
+        if (slots[slot] == kNoSlot) continue;
+        const uint32_t* const from = links(slot);
+        auto* const to = reinterpret_cast<uint32_t*>(made->links_.at(slots[slot]));
+        size_t n_links = 0;
+        for (size_t i = 0; i < degree() && from[i] != kNoSlot; ++i) {
+            if (from[i] < slots.size()) to[n_links++] = slots[from[i]];  // else of a damaged file
+        }
+        std::fill(to + n_links, to + degree(), kNoSlot);
+        const uint32_t parent = has_parents() ? parents_[slot] : kNoSlot;
+        made->parents_[slots[slot]] = parent == kNoSlot ? kNoSlot : slots[parent];
+    }
+    return made;
+}
+
+void Graph::note_dead(const std::vector<uint32_t>& slots) {
+    constexpr size_t kStepsPerDeath = 10;
+    for (const uint32_t slot : slots) {
+        if (slot != entries_[0]) dead_.push_back(slot);
+    }
+    n_due_ += kStepsPerDeath * slots.size();
+}
+
+uint32_t Graph::next_step() {
+    while (n_due_ != 0) {
+        if (cursor_ == lap_end_) {
+            if (!leaving_.empty()) return kNoSlot;
+            if (dead_.empty()) {
+                n_due_ = 0;
+                return kNoSlot;
+            }
+            is_leaving_.assign(words_for(n_slots_), 0);
+            leaving_.swap(dead_);
+            for (const uint32_t slot : leaving_) set_bit(is_leaving_.data(), slot);
+            cursor_ = 0;
+            lap_end_ = n_slots_;
+        }
+        const size_t slot = cursor_++;
+        --n_due_;
+        const bool vertex = parents_[slot] != kNoSlot || slot == entries_[0];
+        if (vertex && !test_bit(is_leaving_.data(), slot)) return uint32_t(slot);
+    }
+    return kNoSlot;
+}
+
+std::vector<uint32_t> Graph::end_lap() {
+    for (const uint32_t slot : leaving_) parents_[slot] = kNoSlot;
+    for (uint32_t& entry : entries_) {
+        if (entry != entries_[0] && test_bit(is_leaving_.data(), entry)) entry = entries_[0];
+    }
+    return std::exchange(leaving_, {});
+}
+
+size_t Graph::n_bytes() const {
+    return n_slots_ * (degree() + 1) * sizeof(uint32_t) + entries_.size() * sizeof(uint32_t);
+}
+
+}  // namespace nearbit

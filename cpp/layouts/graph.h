@@ -1,0 +1,96 @@
+// The graph layout: each slot is linked to others near it, and a walk from link to link comes to
+// the nearest of a query (walk.h). What is here are the links and how they change in memory; link.h
+// chooses them.
+//
+// Every vertex can be reached from the first entry: each but that has a parent that links to it,
+// and the parents' parents lead there. No change takes a link from a parent to its child without
+// giving the child another parent that comes from elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/bits.h"
+#include "base/column.h"
+#include "base/memory.h"
+#include "codecs/codec.h"
+#include "layouts/slots.h"
+
+namespace nearbit {
+
+struct GraphSettings {
+    uint32_t degree = 32;            // most links of a vertex
+    uint32_t ef_construction = 128;  // of the walk that finds what to link to
+    double alpha = 1.1;              // a link has to shorten the way by this factor
+    uint64_t seed = 0;
+};
+constexpr uint32_t kLeastDegree = 4, kMostDegree = 512;
+constexpr uint32_t kMostEf = 65536;
+constexpr size_t kMostEntries = 32;
+constexpr uint64_t kMostEntered = uint64_t(1) << 62;  // vertices ever; that many can't come
+constexpr double kLeastAlpha = 1, kMostAlpha = 2;
+
+class Graph {
+  public:
+    explicit Graph(const GraphSettings& settings);
+
+    const GraphSettings& settings() const { return settings_; }
+    // No vertex is there yet: slots are scanned.
+    bool empty() const { return entries_.empty(); }
+    size_t degree() const { return settings_.degree; }
+    size_t n_slots() const { return n_slots_; }  // vertices are below
+    const uint32_t* links(size_t slot) const {
+        return reinterpret_cast<const uint32_t*>(links_.at(slot));
+    }
+    void prefetch_links(size_t slot) const;
+    // Where walks begin. The first reaches all vertices and is there for ever, though its row may
+    // not be live.
+    std::span<const uint32_t> entries() const { return entries_; }
+    size_t n_bytes() const;  // of links and parents
+
+    // Room for n slots, made aside and adopted while readers are kept out.
+    std::vector<Memory> room_for(size_t n) const { return links_.chunks_for(n); }
+    void adopt(std::vector<Memory> room) { links_.adopt(std::move(room)); }
+
+    // For files: rows of links, and how many vertices there ever were (which chooses entries).
+    Column& rows() { return links_; }
+    const Column& rows() const { return links_; }
+    uint64_t n_entered() const { return n_entered_; }
+    bool has_parents() const { return !parents_.empty(); }  // so that it can be changed
+    // Rows that lie in a file, for walking alone.
+    void view(size_t n_slots, std::vector<uint32_t> entries, uint64_t n_entered);
+    // The same graph with other slots, of which there are n: all vertices and what they link to
+    // have one.
+    std::unique_ptr<Graph> renumbered(const std::vector<uint32_t>& slots, size_t n) const;
+
+    // ------------------------------------------------------------------ dead vertices
+    // A dead vertex still leads on. It is taken out of all links by a lap over all vertices, of
+    // which each death brings some steps about; then its slot is free. So about a tenth of all
+    // vertices die while a lap lasts, and a fifth are dead at most.
+    void reserve_dead(size_t n) { make_room(dead_, n); }
+    void note_dead(const std::vector<uint32_t>& slots);  // after reserve_dead
+    // The next vertex to be taken a look at; kNoSlot: none is due, or a lap has ended.
+    uint32_t next_step();
+    // The slots of a lap that has ended, which no link leads to any more. Readers are kept out.
+    std::vector<uint32_t> end_lap();
+    bool lap_ended() const { return cursor_ == lap_end_ && !leaving_.empty(); }
+
+  private:
+    friend class Linker;
+
+    GraphSettings settings_;
+    Column links_;
+    size_t n_slots_ = 0;
+    std::vector<uint32_t> entries_;
+    // The writer's own.
+    std::vector<uint32_t> parents_;         // by slot; kNoSlot: no vertex, or the first entry
+    uint64_t n_entered_ = 0;                // vertices ever
+    std::vector<uint32_t> dead_, leaving_;  // since the lap began; before
+    Words is_leaving_;
+    size_t cursor_ = 0, lap_end_ = 0, n_due_ = 0;
+};
+
+}  // namespace nearbit

@@ -1,0 +1,99 @@
+// Chooses the links of a graph, for new vertices and around dead ones.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/watch.h"
+#include "layouts/flat.h"
+#include "layouts/graph.h"
+#include "layouts/walk.h"
+
+namespace nearbit {
+
+// A change of a graph that is made aside: rows of links that readers look at are changed in copies,
+// which apply() puts in their places while readers are kept out. Rows from first_own on nobody
+// looks at yet: those are written at once.
+//
+// Links are chosen by the finest copy of the rows and by the index's own metric. For inner products
+// that links nearly all rows to long ones, which is where answers are (ip-NSW, Morozov and Babenko
+// 2018); links by Euclidean distance did far worse (docs/measurements.md).
+class Linker {
+  public:
+    // linkable: by slot, the vertices that may be linked to, and room for all that are inserted.
+    Linker(Graph& graph, const Flat& rows, Words linkable, size_t first_own, size_t threads,
+           Watch* watch);
+
+    // Makes vertices of slots whose codes are in place. May throw, and then nothing has changed.
+    void insert(std::vector<uint32_t> slots);
+
+    // Takes dead vertices out of a vertex's links; to be applied before anything else. False: there
+    // are none.
+    bool repair(uint32_t slot);
+
+    // The graph of the linkable vertices alone, in the same slots.
+    std::unique_ptr<Graph> without_dead();
+    // Makes every linkable vertex one that can be reached, in a graph whose rows come from a file
+    // or from without_dead: finds parents and, where there is none, links one to the vertex.
+    void reach_all(std::vector<uint32_t> entries, uint64_t n_entered);
+
+    // What is still to be applied, row by row, and at last where vertices are.
+    size_t n_staged() const { return staged_slots_.size(); }
+    void apply(size_t begin, size_t end);
+    void finish(size_t n_slots);
+    void clear_staged();
+
+  private:
+    struct View;
+    class Among;
+    // A link with the distance between its ends.
+    struct Link {
+        double distance;
+        uint32_t slot;
+        bool kept;  // whatever else there is: a child's
+
+        bool operator<(const Link& other) const {
+            return distance != other.distance ? distance < other.distance : slot < other.slot;
+        }
+    };
+    // A link to be added to a vertex that was there before.
+    struct Back {
+        uint32_t target, source;
+        double distance;
+    };
+
+    bool linkable(uint32_t slot) const { return test_bit(linkable_.data(), slot); }
+    const uint32_t* links(uint32_t slot) const;
+    uint32_t* row(uint32_t slot);  // staged if need be
+    uint32_t* staged_row(size_t at) { return staged_.data() + at * graph_.degree(); }
+    std::unique_ptr<Scorer> scorer(uint32_t slot) const;
+    double distance(const Scorer& from, uint32_t to) const;
+
+    template <class Work>
+    void for_each_at_once(size_t n, Work work);
+    void insert_some(const uint32_t* slots, size_t n);
+    std::vector<Link> candidates_for(uint32_t slot, const Scorer& from) const;
+    // Of candidates in order, which become those that shorten the way to themselves.
+    void select(std::vector<Link>& candidates) const;
+    void add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans);
+    void put(uint32_t* to, const std::vector<Link>& links) const;
+    void enter(uint32_t slot);
+    void adopt(uint32_t slot);
+    void attach(uint32_t slot, uint32_t at);
+    std::vector<Link> around_dead(uint32_t slot) const;
+
+    Graph& graph_;
+    const Flat& rows_;
+    Words linkable_;
+    const size_t first_own_, threads_;
+    Watch* const watch_;
+    const std::shared_ptr<const Codec> plain_;  // of decoded rows; null: they are what they are
+    std::unordered_map<uint32_t, size_t> staged_at_;
+    std::vector<uint32_t> staged_slots_, staged_;
+    std::vector<uint32_t> entries_;
+    uint64_t n_entered_;
+};
+
+}  // namespace nearbit

@@ -1,0 +1,298 @@
+// The graph's promises that no answer shows by itself: every vertex is reached from the first
+// entry, whatever the rows and the order of changes; rows of links are what they should be.
+#include "layouts/graph.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <set>
+#include <string>
+
+#include "base/random.h"
+#include "layouts/link.h"
+#include "layouts/walk.h"
+
+namespace nearbit {
+namespace {
+
+constexpr size_t kDim = 8;
+
+// A graph as an index keeps it, without ids and locks.
+class Kept {
+  public:
+    explicit Kept(const GraphSettings& settings, const std::string& metric = "l2")
+        : codec_(make_codec("float32", kDim, metric)),
+          rows_(codec_, false),
+          graph_(std::make_unique<Graph>(settings)) {}
+
+    void add(const std::vector<float>& rows, size_t threads = 1) {
+        const size_t n = rows.size() / kDim, first = n_slots_;
+        std::vector<uint32_t> slots;
+        for (size_t i = 0; i < n; ++i) {
+            if (free_.empty()) {
+                slots.push_back(uint32_t(n_slots_++));
+            } else {
+                slots.push_back(free_.back());
+                free_.pop_back();
+            }
+        }
+        rows_.adopt(rows_.room_for(n_slots_));
+        graph_->adopt(graph_->room_for(n_slots_));
+        live_.resize(words_for(n_slots_));
+        for (size_t i = 0; i < n; ++i) {
+            rows_.encode(slots[i], reinterpret_cast<const std::byte*>(rows.data() + i * kDim), 1,
+                         "vectors", i);
+        }
+        Linker linker(*graph_, rows_, live_, graph_->empty() ? 0 : first, threads, nullptr);
+        linker.insert(slots);
+        linker.apply(0, linker.n_staged());
+        linker.finish(n_slots_);
+        for (const uint32_t slot : slots) set_bit(live_.data(), slot);
+    }
+
+    void remove(const std::vector<uint32_t>& slots) {
+        for (const uint32_t slot : slots) clear_bit(live_.data(), slot);
+        graph_->reserve_dead(slots.size());
+        graph_->note_dead(slots);
+    }
+
+    void repair() {
+        Linker linker(*graph_, rows_, live_, n_slots_, 1, nullptr);
+        for (;;) {
+            if (graph_->lap_ended()) {
+                for (const uint32_t slot : graph_->end_lap()) free_.push_back(slot);
+            }
+            const uint32_t slot = graph_->next_step();
+            if (slot == kNoSlot) {
+                if (graph_->lap_ended()) continue;
+                return;
+            }
+            if (!linker.repair(slot)) continue;
+            linker.apply(0, linker.n_staged());
+            linker.clear_staged();
+        }
+    }
+
+    void drop_dead() {
+        Linker linker(*graph_, rows_, live_, n_slots_, 1, nullptr);
+        graph_ = linker.without_dead();
+    }
+
+    // What is wrong with it; empty: nothing.
+    std::string flaw() const {
+        Words reached(words_for(n_slots_));
+        std::vector<uint32_t> queue = {graph_->entries()[0]};
+        set_bit(reached.data(), queue[0]);
+        for (size_t at = 0; at < queue.size(); ++at) {
+            const uint32_t* const links = graph_->links(queue[at]);
+            std::set<uint32_t> seen = {queue[at]};
+            bool ended = false;
+            for (size_t i = 0; i < graph_->degree(); ++i) {
+                if (links[i] == kNoSlot) {
+                    ended = true;
+                    continue;
+                }
+                std::string where = std::to_string(queue[at]);
+                where += " has a link, the " + std::to_string(i) + "th, that";
+                if (ended) return where + " is behind the end";
+                if (links[i] >= n_slots_) return where + " leads nowhere";
+                if (!seen.insert(links[i]).second) return where + " is there twice, or its own";
+                if (test_bit(reached.data(), links[i])) continue;
+                set_bit(reached.data(), links[i]);
+                queue.push_back(links[i]);
+            }
+        }
+        for (size_t slot = 0; slot < n_slots_; ++slot) {
+            if (live(slot) && !test_bit(reached.data(), slot)) {
+                return std::to_string(slot) + " is not reached";
+            }
+        }
+        return "";
+    }
+    // Links from live vertices to dead ones.
+    size_t n_dead_links() const {
+        size_t n = 0;
+        for (size_t slot = 0; slot < n_slots_; ++slot) {
+            const uint32_t* const links = graph_->links(slot);
+            for (size_t i = 0; live(slot) && i < graph_->degree() && links[i] != kNoSlot; ++i) {
+                n += !live(links[i]);
+            }
+        }
+        return n;
+    }
+
+    bool live(size_t slot) const { return test_bit(live_.data(), slot); }
+    size_t n_slots() const { return n_slots_; }
+    const Graph& graph() const { return *graph_; }
+
+  private:
+    std::shared_ptr<const Codec> codec_;
+    Flat rows_;
+    std::unique_ptr<Graph> graph_;
+    Words live_;
+    size_t n_slots_ = 0;
+    std::vector<uint32_t> free_;
+};
+
+GraphSettings small() {
+    return {.degree = 6, .ef_construction = 24, .alpha = 1.1, .seed = 3};
+}
+
+using Rows = std::function<std::vector<float>(Random&, size_t)>;
+
+std::vector<float> uniform(Random& random, size_t n) {
+    std::vector<float> rows(n * kDim);
+    for (float& number : rows) number = float(random.unit());
+    return rows;
+}
+
+// Rows that have made other libraries' graphs fall apart.
+const std::vector<std::pair<std::string, Rows>> kKinds = {
+    {"uniform", uniform},
+    {"constant", [](Random&, size_t n) { return std::vector<float>(n * kDim, 1.0f); }},
+    {"zeros", [](Random&, size_t n) { return std::vector<float>(n * kDim); }},
+    {"few places",
+     [](Random& random, size_t n) {
+         std::vector<float> rows(n * kDim);
+         for (size_t i = 0; i < n; ++i) {
+             const auto place = float(random.below(7));
+             for (size_t j = 0; j < kDim; ++j) rows[i * kDim + j] = place;
+         }
+         return rows;
+     }},
+    {"sorted",
+     [](Random&, size_t n) {
+         std::vector<float> rows(n * kDim);
+         for (size_t i = 0; i < n; ++i) rows[i * kDim] = float(i);
+         return rows;
+     }},
+    {"clusters far apart", [](Random& random, size_t n) {
+         std::vector<float> rows = uniform(random, n);
+         for (size_t i = 0; i < n; ++i) rows[i * kDim] += 1000 * float(i * 20 / n);
+         return rows;
+     }}};
+
+TEST(Graph, ReachesEveryVertexHoweverTheyCome) {
+    for (const auto& [name, rows] : kKinds) {
+        for (const char* metric : {"l2", "cosine", "ip"}) {
+            Random random(1);
+            Kept all(small(), metric), pieces(small(), metric);
+            all.add(rows(random, 700));
+            EXPECT_EQ(all.flaw(), "") << name << " " << metric;
+            for (size_t n : {1, 1, 1, 50, 7, 300, 1, 1, 90}) {
+                pieces.add(rows(random, n));
+                ASSERT_EQ(pieces.flaw(), "") << name << " " << metric << ", piece of " << n;
+            }
+        }
+    }
+}
+
+TEST(Graph, ReachesEveryVertexThroughChange) {
+    for (const auto& [name, rows] : kKinds) {
+        Random random(2);
+        Kept kept(small());
+        kept.add(rows(random, 400));
+        for (size_t round = 0; round < 40; ++round) {
+            std::vector<uint32_t> gone;
+            // Every other round all of a neighbourhood of slots, so that whole families die.
+            const size_t first = random.below(kept.n_slots());
+            for (size_t i = 0; i < kept.n_slots() && gone.size() < 40; ++i) {
+                const size_t slot = (first + i) % kept.n_slots();
+                if (kept.live(slot) && (round % 2 == 0 || random.below(4) == 0)) {
+                    gone.push_back(uint32_t(slot));
+                }
+            }
+            kept.remove(gone);
+            ASSERT_EQ(kept.flaw(), "") << name << ", round " << round;
+            kept.repair();
+            ASSERT_EQ(kept.flaw(), "") << name << ", repaired, round " << round;
+            kept.add(rows(random, 40));
+            ASSERT_EQ(kept.flaw(), "") << name << ", added, round " << round;
+        }
+        // 1,600 came after the first 400: slots were used again.
+        EXPECT_LT(kept.n_slots(), 650u) << name;
+        kept.drop_dead();
+        EXPECT_EQ(kept.flaw(), "") << name;
+        EXPECT_EQ(kept.n_dead_links(), 0u) << name;
+    }
+}
+
+TEST(Graph, SurvivesTheDeathOfAll) {
+    Random random(3);
+    Kept kept(small());
+    kept.add(uniform(random, 300));
+    std::vector<uint32_t> all;
+    for (uint32_t slot = 0; slot < 300; ++slot) all.push_back(slot);
+    kept.remove(all);
+    kept.repair();
+    kept.add(uniform(random, 200));
+    EXPECT_EQ(kept.flaw(), "");
+    kept.repair();
+    EXPECT_EQ(kept.flaw(), "");
+}
+
+TEST(Graph, IsTheSameOnAnyNumberOfThreads) {
+    Random random(4);
+    const std::vector<float> first = uniform(random, 900), second = uniform(random, 100);
+    Kept one(small()), three(small());
+    one.add(first), one.add(second);
+    three.add(first, 3), three.add(second, 3);
+    for (size_t slot = 0; slot < one.n_slots(); ++slot) {
+        ASSERT_TRUE(std::equal(one.graph().links(slot), one.graph().links(slot) + 6,
+                               three.graph().links(slot)));
+    }
+}
+
+TEST(Pool, KeepsTheNearestThatMayBeFoundAndWhatLiesBetween) {
+    Pool pool;
+    pool.start(2, -1);
+    pool.insert(5, 1, true);
+    pool.insert(3, 2, false);
+    EXPECT_EQ(pool.limit(), double(kInfinity));
+    pool.insert(4, 3, true);
+    EXPECT_EQ(pool.limit(), 5);
+    pool.insert(6, 4, true);
+    pool.insert(4.5, 5, false);
+    pool.insert(1, 6, true);
+    EXPECT_EQ(pool.limit(), 4);  // neither 5 nor, behind the last that counts, 4.5
+    std::vector<uint32_t> slots;
+    while (const Pool::Entry* const entry = pool.expand_next()) slots.push_back(entry->slot);
+    EXPECT_EQ(slots, (std::vector<uint32_t>{6, 2, 3}));
+    pool.insert(2, 7, false);
+    EXPECT_EQ(pool.expand_next()->slot, 7u);
+    EXPECT_EQ(pool.expand_next(), nullptr);
+    pool.insert(std::nan(""), 8, true);
+    EXPECT_EQ(pool.entries().size(), 4u);
+}
+
+TEST(Pool, KeepsAllWithinARadius) {
+    Pool pool;
+    pool.start(1, 3);
+    for (uint32_t slot = 0; slot < 6; ++slot) pool.insert(slot, slot, true);
+    EXPECT_EQ(pool.entries().size(), 4u);
+    EXPECT_EQ(pool.limit(), 3);
+}
+
+TEST(Walk, PassesOverLinksThatLeadNowhere) {
+    struct View {
+        std::vector<uint32_t> all = {1, 4000000000u, 2, kNoSlot}, first = {0};
+        size_t n_slots() const { return 3; }
+        size_t degree() const { return 4; }
+        std::span<const uint32_t> entries() const { return first; }
+        const uint32_t* links(uint32_t) const { return all.data(); }
+        double distance(uint32_t slot) const { return slot; }
+        void prefetch(uint32_t) const {}
+        void prefetch_links(uint32_t) const {}
+        bool admits(uint32_t) const { return true; }
+    };
+    WalkScratch scratch;
+    const WalkCounts counts = walk(View{}, {.ef = 8, .radius = -1, .most_distances = 100}, scratch);
+    EXPECT_EQ(scratch.pool.entries().size(), 3u);
+    EXPECT_EQ(counts.distances, 3u);
+    EXPECT_EQ(counts.hops, 3u);
+}
+
+}  // namespace
+}  // namespace nearbit
