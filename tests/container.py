@@ -148,8 +148,11 @@ class Learned:
     def floats(self, n):
         return np.array(self.read(f"<{n}f"), np.float32)
 
-    def factors(self, codes):
-        """(scale, norm) of each code, and its numbers, (n, m) or (n, grid_dim) from its planes."""
+    def factors(self, codes, single=False):
+        """(scale, norm) of each code, and its numbers, (n, m) or (n, grid_dim).
+
+        single: codes that don't lie in groups, where grids of 4 and 8 bits are numbers, not planes.
+        """
         scales = _small(self.scale, codes[:, : self.scale_bytes])
         ends = self.scale_bytes + self.norm_bytes
         norms = _small(self.norm, codes[:, self.scale_bytes : ends])
@@ -159,6 +162,8 @@ class Learned:
                 numbers = np.stack([numbers & 15, numbers >> 4], axis=2).reshape(len(codes), -1)
                 assert not numbers[:, self.m :].any()
             return scales, norms, numbers[:, : self.m]
+        if single and self.level_dims in ((self.grid_dim,) * 4, (self.grid_dim,) * 8):
+            return scales, norms, self._single(codes[:, ends:])
         numbers = np.zeros((len(codes), self.grid_dim), np.int64)
         for n in self.level_dims:
             n_bytes = -(-n // 8)
@@ -168,6 +173,18 @@ class Learned:
             ends += n_bytes
         assert ends == codes.shape[1]
         return scales, norms, numbers
+
+    def _single(self, payloads):
+        padded = -(-self.grid_dim // 8) * 8
+        if len(self.level_dims) == 8:
+            numbers = payloads.astype(np.int64)
+        else:  # of each 32 the low halves, then the high ones
+            pieces = [payloads[:, at // 2 : at // 2 + 16] for at in range(0, padded, 32)]
+            halves = [part for piece in pieces for part in (piece & 15, piece >> 4)]
+            numbers = np.concatenate(halves, axis=1).astype(np.int64)
+        assert numbers.shape[1] == padded
+        assert not numbers[:, self.grid_dim :].any()
+        return numbers[:, : self.grid_dim]
 
     def values(self, numbers):
         """What numbers of a grid or of parts stand for: y, as (n, grid_dim or dim)."""

@@ -106,6 +106,10 @@ class Codec {
     // code holds its factors.
     virtual bool grouped() const { return false; }
 
+    // The same codec with codes of as many bytes in the form that is scored soonest one by one, out
+    // of groups. Null: it is this one's.
+    virtual std::shared_ptr<const Codec> single() const { return nullptr; }
+
     // Whether distances are estimates, which a finer copy of the best rows can correct.
     virtual bool refines() const { return false; }
 

@@ -387,6 +387,20 @@ class Compact final : public Codec {
                                                first_row);
     }
 
+    std::shared_ptr<const Codec> single() const override {
+        if (trained_ == nullptr) return nullptr;
+        auto quantiser = trained_->parts.quantiser->single();
+        if (quantiser == nullptr) return nullptr;
+        auto made = std::make_shared<Trained>(trained_->rules);
+        made->mean = trained_->mean;
+        made->parts = {trained_->parts.transform, std::move(quantiser)};
+        made->factors = trained_->factors;
+        made->unbias = trained_->unbias;
+        made->error = trained_->error;
+        measure_mean(*made);
+        return std::make_shared<Compact>(settings_, dim_, metric_, std::move(made));
+    }
+
     void write(Fields& fields) const override {
         fields.put(settings_.bits);
         fields.put(settings_.m);

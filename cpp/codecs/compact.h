@@ -44,6 +44,9 @@ class Quantiser {
                         float* y) const = 0;
     virtual void decode(const uint8_t* payload, float* y) const = 0;
     virtual std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const = 0;
+    // The same with payloads of as many bytes that are scored sooner one by one, but not scanned.
+    // Null: there is no other form.
+    virtual std::unique_ptr<const Quantiser> single() const { return nullptr; }
     virtual void write(Fields& fields) const = 0;
 };
 

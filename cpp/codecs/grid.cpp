@@ -42,13 +42,13 @@ struct Levels {
 
 class GridQueries final : public QuantisedQueries {
   public:
-    GridQueries(const Levels& levels, const float* steps, const float* middles, const float* z,
-                size_t n)
-        : kernels_(kernels().codes), levels_(levels), dim_(levels.dims[0]), n_(n) {
+    GridQueries(const Levels& levels, bool single, const float* steps, const float* middles,
+                const float* z, size_t n)
+        : kernels_(kernels().codes), levels_(levels), single_(single), dim_(levels.dims[0]), n_(n) {
         n_bytes_ = (dim_ + 7) / 8;
         padded_ = 8 * n_bytes_;
         ints_ = Memory(n * padded_ * sizeof(int16_t));
-        tables_ = Memory(n * n_bytes_ * 32);
+        if (!single) tables_ = Memory(n * n_bytes_ * 32);
         states_.resize(n);
         gains_.resize(n);
         offsets_.resize(n);
@@ -61,6 +61,12 @@ class GridQueries final : public QuantisedQueries {
         constexpr size_t kAtOnce = 64;
         int64_t sums[kAtOnce];
         const State& s = states_[q];
+        for (size_t i = 0; single_ && i < n; ++i) {
+            const int64_t sum =
+                kernels_.number_sum(ints(q), payloads + i * stride, padded_, levels_.count());
+            values[i] = s.gain * double(sum) + s.offset;
+        }
+        if (single_) return;
         const GridQuery query = {ints(q), levels_.dims.data(), levels_.count()};
         for (size_t begin = 0; begin < n; begin += kAtOnce) {
             const size_t m = std::min(kAtOnce, n - begin);
@@ -105,16 +111,17 @@ class GridQueries final : public QuantisedQueries {
             const double product = double(z[j]) * (steps != nullptr ? double(steps[j]) : 1.0);
             const double middle = middles != nullptr ? double(z[j]) * double(middles[j]) : 0.0;
             const double half = double(uint32_t(1) << levels_.bits[j]) / 2;  // of its numbers
-            products[j] = std::ldexp(product, int(levels_.bits[j]) - int(levels_.count()));
+            products[j] = product / double(uint32_t(1) << (levels_.count() - levels_.bits[j]));
             most = std::max(most, std::abs(products[j]));
             offset += middle - product * (half - 0.5);
         }
         const double gain = most / kLargestInt;
         for (size_t j = 0; most > 0 && j < dim_; ++j) {
-            out[j] = int16_t(std::lround(products[j] / gain));
+            const double number = products[j] / gain;
+            out[j] = int16_t(number + (number < 0 ? -0.5 : 0.5));
         }
         states_[q] = {gain, offset};
-        prepare_tables(q);
+        if (!single_) prepare_tables(q);
     }
 
     // One table for each four dimensions: the sums of the numbers at the set bits, less the least,
@@ -158,6 +165,7 @@ class GridQueries final : public QuantisedQueries {
 
     const CodesKernels& kernels_;
     const Levels& levels_;
+    const bool single_;
     const size_t dim_, n_;
     size_t n_bytes_, padded_;
     Memory ints_, tables_;
@@ -168,8 +176,13 @@ class GridQueries final : public QuantisedQueries {
 class Grid final : public Quantiser {
   public:
     // middles empty: a code is a direction, and each row finds its own multiple of the steps.
-    Grid(std::vector<uint32_t> level_dims, std::vector<float> middles, std::vector<float> steps)
-        : levels_(std::move(level_dims)), middles_(std::move(middles)), steps_(std::move(steps)) {
+    // single: of numbers instead of planes, each of 4 or 8 bits (CodesKernels::number_sum).
+    Grid(std::vector<uint32_t> level_dims, std::vector<float> middles, std::vector<float> steps,
+         bool single = false)
+        : levels_(std::move(level_dims)),
+          middles_(std::move(middles)),
+          steps_(std::move(steps)),
+          single_(single) {
         for (const uint32_t n : levels_.n_bytes) payload_bytes_ += n;
         fill_direction();
     }
@@ -193,11 +206,21 @@ class Grid final : public Quantiser {
                 k.round_direction(direction_, row.data(), numbers.data(), values.data());
                 std::copy_n(values.data(), dim(), y);
             }
-            k.pack_planes(numbers.data(), levels_.n_bytes.data(), levels_.count(), payloads);
+            if (single_) {
+                pack_numbers(numbers.data(), payloads);
+            } else {
+                k.pack_planes(numbers.data(), levels_.n_bytes.data(), levels_.count(), payloads);
+            }
         }
     }
 
     void decode(const uint8_t* payload, float* y) const override {
+        if (single_) {
+            for_each_number([&](size_t j, size_t byte, uint32_t shift, uint32_t mask) {
+                if (j < dim()) y[j] = float(value(j, payload[byte] >> shift & mask));
+            });
+            return;
+        }
         // Eight numbers at a time, a byte each.
         std::vector<uint64_t> numbers((dim() + 7) / 8);
         for (const uint32_t n : levels_.dims) {
@@ -216,8 +239,15 @@ class Grid final : public Quantiser {
     }
 
     std::unique_ptr<QuantisedQueries> prepare(const float* z, size_t n) const override {
-        return std::make_unique<GridQueries>(levels_, steps_.empty() ? nullptr : steps_.data(),
+        return std::make_unique<GridQueries>(levels_, single_,
+                                             steps_.empty() ? nullptr : steps_.data(),
                                              middles_.empty() ? nullptr : middles_.data(), z, n);
+    }
+
+    std::unique_ptr<const Quantiser> single() const override {
+        const bool even = levels_.dims.back() == levels_.dims.front();
+        if (!even || (levels_.count() != 4 && levels_.count() != 8)) return nullptr;
+        return std::make_unique<Grid>(levels_.dims, middles_, steps_, true);
     }
 
     void write(Fields& fields) const override {
@@ -230,6 +260,31 @@ class Grid final : public Quantiser {
     }
 
   private:
+    // Calls visit(j, byte, shift, mask) with where number j is in a single form, also for numbers
+    // that fill the last bytes up.
+    template <class Visit>
+    void for_each_number(Visit visit) const {
+        const size_t padded = (dim() + 7) / 8 * 8;
+        if (levels_.count() == 8) {
+            for (size_t j = 0; j < padded; ++j) visit(j, j, 0, 255);
+            return;
+        }
+        for (size_t at = 0; at < padded; at += 32) {
+            const size_t half = std::min<size_t>(32, padded - at) / 2;
+            for (size_t i = 0; i < half; ++i) {
+                visit(at + i, at / 2 + i, 0, 15);
+                visit(at + half + i, at / 2 + i, 4, 15);
+            }
+        }
+    }
+
+    void pack_numbers(const uint8_t* numbers, uint8_t* payload) const {
+        std::fill_n(payload, payload_bytes_, uint8_t(0));
+        for_each_number([&](size_t j, size_t byte, uint32_t shift, uint32_t) {
+            if (j < dim()) payload[byte] = uint8_t(payload[byte] | numbers[j] << shift);
+        });
+    }
+
     // The arrays of direction_, and direction_ itself.
     void fill_direction() {
         const size_t n = (dim() + 15) / 16 * 16;
@@ -278,6 +333,7 @@ class Grid final : public Quantiser {
 
     const Levels levels_;
     const std::vector<float> middles_, steps_;
+    const bool single_;
     size_t payload_bytes_ = 0;
     Memory constants_;
     DirectionGrid direction_{};

@@ -72,7 +72,10 @@ Index::Store::Store(Codecs codecs_, const std::optional<GraphSettings>& layout)
     : codecs(std::move(codecs_)) {
     for (const auto& codec : codecs) {
         // Finer rows are read one here, one there, and so are all in a graph.
-        copies.emplace_back(codec, copies.empty() && codec->grouped() && !layout);
+        const bool grouped = copies.empty() && codec->grouped() && !layout;
+        const auto single = grouped ? nullptr : codec->single();
+        forms.push_back(single != nullptr ? single : codec);
+        copies.emplace_back(forms.back(), grouped);
     }
     if (layout) graph = std::make_shared<Graph>(*layout);
 }
@@ -289,7 +292,7 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     std::vector<uint32_t> seen = reused;
     const size_t n_seen = n_reused + std::min(n_fresh, store.rows().n_shared(first));
     for (size_t i = n_reused; i < n_seen; ++i) seen.push_back(uint32_t(first + i - n_reused));
-    const auto staged = stage(store.codecs, vectors, which, n_seen, threads, watch);
+    const auto staged = stage(store.forms, vectors, which, n_seen, threads, watch);
     // Whole groups, so that no two threads write to one.
     const size_t at_once =
         std::max<size_t>(1, kEncodeBytes / codec().input_bytes() / kGroupLanes) * kGroupLanes;
@@ -480,7 +483,7 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
                [&] { writing.apply(); });
         return;
     }
-    const auto staged = stage(store_->codecs, vectors, nullptr, vectors.n, threads, watch);
+    const auto staged = stage(store_->forms, vectors, nullptr, vectors.n, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
     put(*store_, staged, slots, nullptr);
@@ -518,7 +521,7 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
     }
     check_refinable(*store, vectors, watch);
     const auto staged =
-        stage(store->codecs, vectors, old_rows.data(), old_rows.size(), threads, watch);
+        stage(store->forms, vectors, old_rows.data(), old_rows.size(), threads, watch);
     append(*store, vectors, new_rows.data(), new_ids, {}, threads, watch, writing, [&] {
         writing.apply();
         put(*store, staged, old_slots, nullptr);

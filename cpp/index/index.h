@@ -107,6 +107,7 @@ class Index {
         bool refines() const { return copies.size() > 1; }
 
         const Codecs codecs;       // of floats as they are alone, until there is training
+        Codecs forms;              // the same as copies hold them: in groups, or for single codes
         std::vector<Flat> copies;  // of each row by each codec, all in the same slot
         Directory ids;
         std::shared_ptr<Graph> graph;  // null: flat

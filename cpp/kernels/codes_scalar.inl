@@ -124,7 +124,23 @@ void grid_sums(const GridQuery& query, const uint8_t* payload, size_t stride, co
     }
 }
 
+int64_t number_sum(const int16_t* values, const uint8_t* numbers, size_t n, uint32_t bits) {
+    int64_t sum = 0;
+    if (bits == 8) {
+        for (size_t j = 0; j < n; ++j) sum += int64_t(values[j]) * numbers[j];
+        return sum;
+    }
+    for (size_t at = 0; at < n; at += 32) {
+        const size_t half = (n - at < 32 ? n - at : 32) / 2;
+        for (size_t i = 0; i < half; ++i, ++numbers) {
+            sum += int64_t(values[at + i]) * (*numbers & 15);
+            sum += int64_t(values[at + half + i]) * (*numbers >> 4);
+        }
+    }
+    return sum;
+}
+
 }  // namespace codes
 
 constexpr CodesKernels codes_kernels = {codes::nibble_scan, codes::byte_scan, codes::nibble_tile,
-                                        codes::byte_tile, codes::grid_sums};
+                                        codes::byte_tile,   codes::grid_sums, codes::number_sum};

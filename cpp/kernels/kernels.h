@@ -296,6 +296,11 @@ struct CodesKernels {
     // are at payload + i * stride.
     void (*grid_sums)(const GridQuery& query, const uint8_t* payload, size_t stride,
                       const uint32_t* which, size_t n, int64_t* out);
+
+    // sum of values_j * number_j over n dimensions, a multiple of 8 and at most 65,536, exact.
+    // Numbers of 8 bits are bytes; of 4 bits, each 32 dimensions (the last 8, 16 or 24 if n is no
+    // multiple of 32) are the low halves of their bytes, in order, and then the high halves.
+    int64_t (*number_sum)(const int16_t* values, const uint8_t* numbers, size_t n, uint32_t bits);
 };
 
 // ------------------------------------------------------------------------------------- nearest

@@ -378,6 +378,37 @@ TEST(CodesKernels, BoundsThatFallAreReadAgain) {
     }
 }
 
+TEST(CodesKernels, NumberSumsAreExact) {
+    Random random(2);
+    for (const size_t n : {8, 16, 24, 32, 40, 56, 64, 96, 384, 392, 784, 16400, 65536}) {
+        for (const uint32_t bits : {4u, 8u}) {
+            for (const bool extreme : {false, true}) {
+                FencedBytes query(2 * n, FencedBytes::kEndsAtFence, 2);
+                FencedBytes numbers(n * bits / 8);
+                auto* const values = reinterpret_cast<int16_t*>(query.data());
+                for (size_t j = 0; j < n; ++j) {
+                    values[j] = int16_t(extreme ? -4095 : int(random() % 8191) - 4095);
+                }
+                for (size_t b = 0; b < n * bits / 8; ++b) {
+                    numbers.data()[b] = extreme ? 0xff : uint8_t(random());
+                }
+                int64_t expected = 0;
+                for (size_t j = 0; j < n; ++j) {
+                    const size_t first = j / 32 * 32, half = std::min<size_t>(32, n - first) / 2;
+                    const uint8_t byte = bits == 8 ? numbers.data()[j]
+                                                   : numbers.data()[first / 2 + (j - first) % half];
+                    const int number = bits == 8 ? byte : j - first < half ? byte & 15 : byte >> 4;
+                    expected += int64_t(values[j]) * number;
+                }
+                for (const Kernels* table : tables()) {
+                    ASSERT_EQ(table->codes.number_sum(values, numbers.data(), n, bits), expected)
+                        << table->isa << ", " << n << " numbers of " << bits << " bits";
+                }
+            }
+        }
+    }
+}
+
 TEST(CodesKernels, GridSumsAreExact) {
     std::vector<uint32_t> all_dims;
     for (uint32_t dims = 1; dims <= 70; ++dims) all_dims.push_back(dims);
