@@ -226,7 +226,7 @@ def test_a_range_search_finds_nearly_all_within(pair):
 
 def test_ef_is_kept_and_used(some, tmp_path):
     index = some.graph.copy()
-    assert index.ef == 64
+    assert index.ef == 100
     index.ef = 20 if index.refine is None else 110
     low = index.search(some.queries, 10)
     assert answer(low) == answer(some.graph.search(some.queries, 10, ef=index.ef))
@@ -248,7 +248,7 @@ def test_ef_is_kept_and_used(some, tmp_path):
 def test_with_refine_searches_keep_what_is_to_be_re_scored_unless_ef_says_otherwise():
     pair = pair_of(REFINED)
     for factor in (None, 10, 3.5, 30):
-        ef = max(64, round(10 * (factor or 10)))
+        ef = max(100, round(10 * (factor or 10)))
         hits = pair.graph.search(pair.queries, 10, refine_factor=factor)
         assert answer(hits) == answer(
             pair.graph.search(pair.queries, 10, refine_factor=factor, ef=ef)
@@ -625,7 +625,7 @@ def test_tune_of_a_mapped_index_is_its_own(some, tmp_path):
     some.graph.save(tmp_path / "index")
     mapped = nb.load(tmp_path / "index", mmap=True)
     assert mapped.tune(some.queries, 0.5) == some.graph.copy().tune(some.queries, 0.5)
-    assert nb.load(tmp_path / "index").ef == some.graph.ef == 64
+    assert nb.load(tmp_path / "index").ef == some.graph.ef == 100
 
 
 def test_tune_minds_k_filters_and_threads(some):

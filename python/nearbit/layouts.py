@@ -28,10 +28,8 @@ class Graph:
     """Each item is linked to others near it, and a walk along links comes to the nearest.
 
     Answers are nearly exact: ``ef`` of a search says how far it looks, and ``index.tune`` finds the
-    ``ef`` for a recall. Of the ten nearest, .95 are found in most sets by a few hundred to a few
-    thousand distances, however many items there are. Fewer than 2,048 items are all scored. Items
-    may be added, updated and removed at any time; ``add`` takes longer than in a flat layout, by
-    about the time of a search for each row.
+    ``ef`` for a recall. Fewer than 2,048 items are all scored. Items may be added, updated and
+    removed at any time; ``add`` takes longer than in a flat layout, by a few searches for each row.
 
     Parameters
     ----------
@@ -41,7 +39,7 @@ class Graph:
     ef_construction : int, 8 to 65,536, default 128
         How many of the nearest are kept while an item's links are looked for. More build better
         links, in more time.
-    alpha : float, 1 to 2, default 1.1
+    alpha : float, 1 to 2, default 1.05
         An item is linked to another unless one that it is linked to already is nearer to that by
         this factor: with more, there are more links (Subramanya et al. 2019, DiskANN, algorithm 2).
         Of no effect for ip, whose distances are no lengths.
@@ -55,12 +53,12 @@ class Graph:
     --------
     >>> import nearbit as nb
     >>> nb.Index(8, layout=nb.Graph(degree=16)).layout
-    Graph(degree=16, ef_construction=128, alpha=1.1)
+    Graph(degree=16, ef_construction=128, alpha=1.05)
     """
 
     degree: int = 32
     ef_construction: int = 128
-    alpha: float = 1.1
+    alpha: float = 1.05
 
     name: ClassVar[str] = "graph"
 
