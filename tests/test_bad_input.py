@@ -1015,7 +1015,7 @@ def test_ef_can_be_set_to_what_a_search_takes(state):
     with unchanged(state.floats), pytest.raises(ValueError, match=r"^ef: expected .* got Flat\(\)"):
         state.floats.ef = 10
     assert state.floats.ef is None
-    assert state.graph.ef == 64
+    assert state.graph.ef == 100
 
 
 def test_there_is_nothing_public_beside_the_names_listed():
