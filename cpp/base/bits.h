@@ -36,6 +36,13 @@ inline void set_range(uint64_t* words, size_t begin, size_t end) {
     for (; begin < end; ++begin) set_bit(words, begin);
 }
 
+// The set of 0..n-1.
+inline Words all_of(size_t n) {
+    Words words(words_for(n));
+    set_range(words.data(), 0, n);
+    return words;
+}
+
 // Calls visit(i) for each set bit of begin..end-1, ascending; begin is a multiple of 64.
 template <class Visit>
 void for_each_bit(const uint64_t* words, size_t begin, size_t end, Visit visit) {

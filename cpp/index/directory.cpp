@@ -152,11 +152,7 @@ void Directory::revive(size_t slot) {
 }
 
 Words Directory::live_for_removal() const {
-    Words words;
-    if (!live_.empty()) return words;
-    words.resize(words_for(n_slots_));
-    set_range(words.data(), 0, n_slots_);
-    return words;
+    return live_.empty() ? all_of(n_slots_) : Words();
 }
 
 void Directory::note_live(Words words) {

@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "codecs/dense.h"
+#include "index/linking.h"
 #include "index/writing.h"
-#include "layouts/link.h"
 
 namespace nearbit {
 namespace {
@@ -155,8 +155,8 @@ std::vector<Index::Staged> Index::stage(const Codecs& codecs, const Input& vecto
     return staged;
 }
 
-void Index::put(Store& store, const std::vector<Staged>& staged, const std::vector<uint32_t>& slots,
-                const int64_t* ids) {
+void Index::put(Store& store, const std::vector<Staged>& staged,
+                const std::vector<uint32_t>& slots) {
     size_t row_bytes = 0;
     for (const auto& codec : store.codecs) row_bytes += codec->code_bytes();
     const size_t at_once = std::max<size_t>(1, kExclusiveBytes / row_bytes);
@@ -170,7 +170,6 @@ void Index::put(Store& store, const std::vector<Staged>& staged, const std::vect
                 store.copies[c].put(slots[i], staged[c].codes.data() + i * code_bytes,
                                     factors != nullptr ? factors + i : nullptr);
             }
-            if (ids != nullptr) store.ids.write_id(slots[i], ids[i]);
         }
     }
 }
@@ -193,57 +192,6 @@ void Index::reclaim(const Writing& writing) {
     }
     retired_.erase(retired_.begin(), retired_.begin() + std::ptrdiff_t(gone));
 }
-
-// ------------------------------------------------------------------------------------ links
-
-class Index::Linking {
-  public:
-    Linking(Store& store, const std::vector<uint32_t>& reused, size_t first, size_t n_fresh,
-            size_t threads, Watch* watch)
-        : store_(store), n_slots_(first + n_fresh) {
-        if (store.graph == nullptr) return;
-        const Directory& ids = store.ids;
-        const bool from_nothing = !store.walked();
-        if (from_nothing && ids.n_live() + reused.size() + n_fresh < kGraphFrom) return;
-        std::vector<uint32_t> slots = reused;
-        Words linkable;
-        if (from_nothing) {
-            for (size_t slot = 0; slot < first; ++slot) {
-                if (ids.live(slot)) slots.push_back(uint32_t(slot));
-            }
-        } else {
-            linkable = live_words(ids);
-        }
-        linkable.resize(words_for(n_slots_));
-        for (size_t i = 0; i < n_fresh; ++i) slots.push_back(uint32_t(first + i));
-        if (from_nothing) {
-            made_ = std::make_unique<Graph>(store.graph->settings());
-            made_->adopt(made_->room_for(n_slots_));
-        }
-        linker_.emplace(from_nothing ? *made_ : *store.graph, store.finest(), std::move(linkable),
-                        from_nothing ? 0 : first, threads, watch);
-        linker_->insert(std::move(slots));
-    }
-
-    void apply(RwLock& lock) {
-        if (!linker_) return;
-        for (size_t at = 0; at < linker_->n_staged(); at += kExclusiveRows) {
-            const Exclusive guard(lock);
-            linker_->apply(at, std::min(linker_->n_staged(), at + kExclusiveRows));
-        }
-        const Exclusive guard(lock);
-        linker_->finish(n_slots_);
-        if (made_ != nullptr) store_.graph = std::move(made_);
-    }
-
-  private:
-    static constexpr size_t kExclusiveRows = 256;  // of links
-
-    Store& store_;
-    const size_t n_slots_;
-    std::unique_ptr<Graph> made_;  // in the place of one without vertices
-    std::optional<Linker> linker_;
-};
 
 void Index::append(Store& store, const Input& vectors, const size_t* which,
                    const std::vector<int64_t>& ids, const std::vector<uint32_t>& replaced,
@@ -287,11 +235,14 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         directory.make_room(growth);
     }
 
+    const auto slot_of = [&](size_t i) {
+        return i < n_reused ? reused[i] : uint32_t(first + i - n_reused);
+    };
     // The first rows go where readers look at something (which they don't find, or which is the
     // neighbour in a group), so by way of a copy.
-    std::vector<uint32_t> seen = reused;
     const size_t n_seen = n_reused + std::min(n_fresh, store.rows().n_shared(first));
-    for (size_t i = n_reused; i < n_seen; ++i) seen.push_back(uint32_t(first + i - n_reused));
+    std::vector<uint32_t> seen;
+    for (size_t i = 0; i < n_seen; ++i) seen.push_back(slot_of(i));
     const auto staged = stage(store.forms, vectors, which, n_seen, threads, watch);
     // Whole groups, so that no two threads write to one.
     const size_t at_once =
@@ -299,7 +250,7 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     parallel_for((n - n_seen + at_once - 1) / at_once, threads, watch, [&](size_t task) {
         Memory scratch;
         const size_t begin = n_seen + task * at_once, end = std::min(n, begin + at_once);
-        const size_t slot = first + begin - n_reused;
+        const size_t slot = slot_of(begin);
         const auto encode = [&](size_t to, size_t row, size_t n_rows) {
             const std::byte* const input = vectors.rows(row, n_rows, scratch);
             for (Flat& copy : store.copies) {
@@ -313,8 +264,7 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         }
         if (watch != nullptr) watch->advance(end - begin);
     });
-    // Nobody looks for what is in dead slots, so in a graph they can be put at once.
-    if (store.graph != nullptr) put(store, staged, seen, nullptr);
+    put(store, staged, seen);
     Linking linking(store, reused, first, n_fresh, threads, watch);
     if (watch != nullptr) watch->poll_now();
 
@@ -330,13 +280,12 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         const Exclusive guard(lock_);
         directory.adopt(std::move(growth));
     }
-    for (size_t i = n_seen; i < n; ++i) directory.write_id(first + i - n_reused, ids[i]);
-    put(store, staged, seen, ids.data());
     linking.apply(lock_);
     for (size_t begin = 0; begin < n; begin += kExclusiveSlots) {
         const Exclusive guard(lock_);
         for (size_t i = begin; i < std::min(n, begin + kExclusiveSlots); ++i) {
-            directory.enter(i < n_reused ? reused[i] : first + i - n_reused, ids[i]);
+            directory.write_id(slot_of(i), ids[i]);
+            directory.enter(slot_of(i), ids[i]);
         }
     }
     free_.resize(free_.size() - n_reused);
@@ -351,7 +300,7 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         if (begin == 0) directory.admit_dead(n_fresh, next_id);
         for (size_t i = begin; i < std::min(n, begin + kExclusiveSlots); ++i) {
             if (replaced[i] != kNoSlot) directory.remove(replaced[i]);
-            directory.revive(i < n_reused ? reused[i] : first + i - n_reused);
+            directory.revive(slot_of(i));
         }
         if (&store == store_.get()) changed();
     }
@@ -374,56 +323,6 @@ void Index::note_removed(std::vector<uint32_t> slots) {
         store_->graph->note_dead(slots);
     } else {
         retired_.emplace_back(calls_.now(), std::move(slots));
-    }
-}
-
-std::shared_ptr<const Graph> Index::live_graph(size_t threads, Watch* watch) const {
-    const Directory& ids = store_->ids;
-    if (ids.all_live()) return store_->graph;
-    Linker linker(*store_->graph, store_->finest(), live_words(ids), ids.n_slots(), threads, watch);
-    return linker.without_dead();
-}
-
-Words Index::live_words(const Directory& ids) {
-    Words words(words_for(ids.n_slots()));
-    if (ids.all_live()) {
-        set_range(words.data(), 0, ids.n_slots());
-    } else {
-        std::copy_n(ids.live_words(), words.size(), words.begin());
-    }
-    return words;
-}
-
-void Index::repair_links(const Writing& writing, Watch* watch) {
-    if (!store_->walked()) return;
-    Graph& graph = *store_->graph;
-    std::optional<Linker> linker;
-    for (;;) {
-        if (graph.lap_ended()) {
-            {
-                const Writing::Step step(writing);
-                make_room(retired_, 1);
-            }
-            const Exclusive guard(lock_);
-            const Writing::Step step(writing);
-            retired_.emplace_back(calls_.now(), graph.end_lap());
-        }
-        const uint32_t slot = graph.next_step();
-        if (slot == kNoSlot) {
-            if (graph.lap_ended()) continue;
-            return;
-        }
-        if (!linker) {
-            linker.emplace(graph, store_->finest(), live_words(store_->ids), graph.n_slots(), 1,
-                           nullptr);
-        }
-        if (linker->repair(slot)) {
-            const Exclusive guard(lock_);
-            const Writing::Step step(writing);
-            linker->apply(0, linker->n_staged());
-            linker->clear_staged();
-        }
-        if (watch != nullptr) watch->advance(0);
     }
 }
 
@@ -475,18 +374,15 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
         throw UnknownId("ids: " + id_text(ids[size_t(missing - slots.begin())]) +
                         " is not in the index (upsert adds)");
     }
-    check_refinable(*store_, vectors, watch);
     if (store_->walked()) {
-        if (ids.empty()) return;
-        repair_links(writing, watch);
-        append(*store_, vectors, nullptr, ids, slots, threads, watch, writing,
-               [&] { writing.apply(); });
+        replace_linked(ids, vectors, slots, threads, watch, writing);
         return;
     }
+    check_refinable(*store_, vectors, watch);
     const auto staged = stage(store_->forms, vectors, nullptr, vectors.n, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
-    put(*store_, staged, slots, nullptr);
+    put(*store_, staged, slots);
 }
 
 void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t threads,
@@ -496,11 +392,7 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
     check_rows(vectors, ids, watch);
     const std::vector<uint32_t> found = find_all(ids, watch);
     if (store_->walked()) {
-        if (ids.empty()) return;
-        check_refinable(*store_, vectors, watch);
-        repair_links(writing, watch);
-        append(*store_, vectors, nullptr, ids, found, threads, watch, writing,
-               [&] { writing.apply(); });
+        replace_linked(ids, vectors, found, threads, watch, writing);
         return;
     }
     std::vector<size_t> old_rows, new_rows;
@@ -524,7 +416,7 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
         stage(store->forms, vectors, old_rows.data(), old_rows.size(), threads, watch);
     append(*store, vectors, new_rows.data(), new_ids, {}, threads, watch, writing, [&] {
         writing.apply();
-        put(*store, staged, old_slots, nullptr);
+        put(*store, staged, old_slots);
     });
     publish(store);
 }
@@ -624,12 +516,9 @@ std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t thre
         const auto graph = live_graph(threads, watch);
         made->graph = graph->renumbered(slots, n);
         if (!graph->has_parents()) {  // mapped until now
-            Words all(words_for(n));
-            set_range(all.data(), 0, n);
-            Linker linker(*made->graph, made->finest(), std::move(all), 0, threads, watch);
-            linker.reach_all({made->graph->entries().begin(), made->graph->entries().end()},
-                             graph->n_entered());
-            linker.finish(n);
+            const auto entries = made->graph->entries();
+            reach_all(*made->graph, made->finest(), all_of(n), n, {entries.begin(), entries.end()},
+                      graph->n_entered(), threads, watch);
         }
     } else {
         Linking linking(*made, {}, 0, n, threads, watch);

@@ -142,16 +142,19 @@ class Index {
     // Encodes rows which (null: 0 .. n - 1) of vectors aside, by each codec.
     static std::vector<Staged> stage(const Codecs& codecs, const Input& vectors,
                                      const size_t* which, size_t n, size_t threads, Watch* watch);
-    // Puts staged rows, and ids if there are any, into slots in short exclusive steps.
-    void put(Store& store, const std::vector<Staged>& staged, const std::vector<uint32_t>& slots,
-             const int64_t* ids);
-    // Links rows whose codes are in place, aside: the reused slots and those from first on.
+    // Puts staged rows into slots in short exclusive steps.
+    void put(Store& store, const std::vector<Staged>& staged, const std::vector<uint32_t>& slots);
     class Linking;
     static Words live_words(const Directory& ids);  // a bit for each slot
     // The graph of the live rows, each in its slot: the store's own if that has no others.
     std::shared_ptr<const Graph> live_graph(size_t threads, Watch* watch) const;
     // Takes dead vertices out of links, as far as that is due.
     void repair_links(const Writing& writing, Watch* watch);
+    // update and upsert of a graph: rows in slots of their own, where linked ones can't be changed.
+    // found: the slots that had the ids until now.
+    void replace_linked(const std::vector<int64_t>& ids, const Input& vectors,
+                        const std::vector<uint32_t>& found, size_t threads, Watch* watch,
+                        Writing& writing);
     // Before slots are removed, so that afterwards nothing can fail; and what then becomes of them.
     void make_room_for_removed(size_t n, const Writing& writing);
     void note_removed(std::vector<uint32_t> slots);

@@ -64,8 +64,6 @@ std::shared_ptr<const Codec> open_codec(std::span<const std::byte> bytes, const 
     return codec;
 }
 
-}  // namespace
-
 // What a file says of a graph, but for its links.
 struct StoredGraph {
     std::optional<GraphSettings> layout;
@@ -108,6 +106,8 @@ StoredGraph read_graph(Cursor& fields, uint64_t n) {
     read.layout = layout;
     return read;
 }
+
+}  // namespace
 
 // Sections hold the live slots one behind the other.
 void Index::write(Output& output, Watch* watch) const {
@@ -191,12 +191,7 @@ void Index::write(Output& output, Watch* watch) const {
         std::vector<uint32_t> row(graph->degree());
         for (size_t slot = 0; slot < dense.size(); ++slot) {
             if (dense[slot] == kNoSlot) continue;
-            const uint32_t* const from = graph->links(slot);
-            size_t n_links = 0;
-            for (size_t i = 0; i < row.size() && from[i] != kNoSlot; ++i) {
-                if (from[i] < dense.size()) row[n_links++] = dense[from[i]];  // else damage
-            }
-            std::fill(row.begin() + ptrdiff_t(n_links), row.end(), kNoSlot);
+            graph->renumber(slot, dense, row.data());
             writer.write(row.data(), row.size() * sizeof(uint32_t));
             if (watch != nullptr && slot % 1024 == 0) watch->advance(0);
         }
@@ -385,11 +380,7 @@ void Index::open_graph(std::vector<uint32_t> entries, uint64_t n_entered, size_t
         }
         if (watch != nullptr && slot % 1024 == 0) watch->advance(0);
     }
-    Words live(words_for(n));
-    set_range(live.data(), 0, n);
-    Linker linker(graph, store_->finest(), std::move(live), 0, 1, watch);
-    linker.reach_all(std::move(entries), n_entered);
-    linker.finish(n);
+    reach_all(graph, store_->finest(), all_of(n), n, std::move(entries), n_entered, 1, watch);
 }
 
 // ------------------------------------------------------------------------------------ codecs

@@ -204,7 +204,7 @@ bool Index::try_search_one(const std::byte* query, size_t k, float radius, doubl
     store_->rows().search(*scorer, false, 0, ids.n_slots(), admitted, &collector, scratch);
     hits = best.take();
     counts = {.distances = ids.n_live(),
-              .candidates = store_->rows().grouped() ? best.n_passed() : ids.n_live()};
+              .candidates = codec.grouped() ? best.n_passed() : ids.n_live()};
     if (fine == nullptr) return true;
     const std::unique_ptr<Scorer> finer = fine->codec().prepare(query, 1, argument, 0);
     Refining refining(std::move(hits), k, radius, scorer->error(0));

@@ -22,6 +22,15 @@ void Graph::view(size_t n_slots, std::vector<uint32_t> entries, uint64_t n_enter
     entries_ = std::move(entries);
 }
 
+void Graph::renumber(size_t slot, const std::vector<uint32_t>& slots, uint32_t* out) const {
+    const uint32_t* const from = links(slot);
+    size_t n = 0;
+    for (size_t i = 0; i < degree() && from[i] != kNoSlot; ++i) {
+        if (from[i] < slots.size()) out[n++] = slots[from[i]];  // else of a damaged file
+    }
+    std::fill(out + n, out + degree(), kNoSlot);
+}
+
 std::unique_ptr<Graph> Graph::renumbered(const std::vector<uint32_t>& slots, size_t n) const {
     auto made = std::make_unique<Graph>(settings_);
     made->adopt(made->room_for(n));
@@ -31,13 +40,7 @@ std::unique_ptr<Graph> Graph::renumbered(const std::vector<uint32_t>& slots, siz
     made->n_entered_ = n_entered_;
     for (size_t slot = 0; slot < n_slots_; ++slot) {
         if (slots[slot] == kNoSlot) continue;
-        const uint32_t* const from = links(slot);
-        auto* const to = reinterpret_cast<uint32_t*>(made->links_.at(slots[slot]));
-        size_t n_links = 0;
-        for (size_t i = 0; i < degree() && from[i] != kNoSlot; ++i) {
-            if (from[i] < slots.size()) to[n_links++] = slots[from[i]];  // else of a damaged file
-        }
-        std::fill(to + n_links, to + degree(), kNoSlot);
+        renumber(slot, slots, reinterpret_cast<uint32_t*>(made->links_.at(slots[slot])));
         const uint32_t parent = has_parents() ? parents_[slot] : kNoSlot;
         made->parents_[slots[slot]] = parent == kNoSlot ? kNoSlot : slots[parent];
     }

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -62,8 +61,9 @@ class Graph {
     bool has_parents() const { return !parents_.empty(); }  // so that it can be changed
     // Rows that lie in a file, for walking alone.
     void view(size_t n_slots, std::vector<uint32_t> entries, uint64_t n_entered);
-    // The same graph with other slots, of which there are n: all vertices and what they link to
-    // have one.
+    // A vertex's links in other slots, which all that it links to have.
+    void renumber(size_t slot, const std::vector<uint32_t>& slots, uint32_t* out) const;
+    // The same graph in other slots, of which there are n.
     std::unique_ptr<Graph> renumbered(const std::vector<uint32_t>& slots, size_t n) const;
 
     // ------------------------------------------------------------------ dead vertices

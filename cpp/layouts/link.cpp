@@ -1,7 +1,6 @@
 #include "layouts/link.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/random.h"
 #include "base/threads.h"
@@ -67,13 +66,14 @@ const uint32_t* Linker::links(uint32_t slot) const {
 
 uint32_t* Linker::row(uint32_t slot) {
     if (slot >= first_own_) return const_cast<uint32_t*>(graph_.links(slot));
-    const auto [found, fresh] = staged_at_.try_emplace(slot, staged_slots_.size());
-    if (fresh) {
-        staged_slots_.push_back(slot);
-        const uint32_t* const now = graph_.links(slot);
-        staged_.insert(staged_.end(), now, now + graph_.degree());
-    }
-    return staged_row(found->second);
+    // Several threads may look for rows that are staged already.
+    const auto found = staged_at_.find(slot);
+    if (found != staged_at_.end()) return staged_row(found->second);
+    staged_at_.emplace(slot, staged_slots_.size());
+    staged_slots_.push_back(slot);
+    const uint32_t* const now = graph_.links(slot);
+    staged_.insert(staged_.end(), now, now + graph_.degree());
+    return staged_row(staged_slots_.size() - 1);
 }
 
 std::unique_ptr<Scorer> Linker::scorer(uint32_t slot) const {
@@ -138,14 +138,10 @@ void Linker::select(std::vector<Link>& candidates) const {
     std::vector<Link> chosen;
     Among among(rows_, plain_.get());
     for (const Link& link : candidates) {
-        if (link.kept) {
-            --n_kept_left;
-        } else {
-            if (chosen.size() + n_kept_left >= degree) continue;
-            among.look_at(link.slot);
-            if (among.covers(link.distance / alpha)) continue;
-        }
-        if (link.kept) among.look_at(link.slot);
+        n_kept_left -= link.kept;
+        if (!link.kept && chosen.size() + n_kept_left >= degree) continue;
+        among.look_at(link.slot);
+        if (!link.kept && among.covers(link.distance / alpha)) continue;
         among.choose();
         chosen.push_back(link);
         if (chosen.size() == degree) break;
@@ -212,10 +208,8 @@ void Linker::insert_some(const uint32_t* slots, size_t n) {
             const uint32_t slot = slots[i];
             std::vector<Link> chosen = candidates_for(slot, *scorer(slot));
             select(chosen);
-            uint32_t* const to = row(slot);
-            std::fill_n(to, degree, kNoSlot);
+            put(row(slot), chosen);
             for (size_t j = 0; j < chosen.size(); ++j) {
-                to[j] = chosen[j].slot;
                 backs[i * degree + j] = {chosen[j].slot, slot, chosen[j].distance};
             }
             n_backs[i] = chosen.size();
@@ -294,9 +288,9 @@ void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<u
     put(to, candidates);
 }
 
-void Linker::put(uint32_t* to, const std::vector<Link>& links) const {
+void Linker::put(uint32_t* to, const std::vector<Link>& chosen) const {
     for (size_t i = 0; i < graph_.degree(); ++i) {
-        to[i] = i < links.size() ? links[i].slot : kNoSlot;
+        to[i] = i < chosen.size() ? chosen[i].slot : kNoSlot;
     }
 }
 
@@ -386,20 +380,23 @@ std::vector<Linker::Link> Linker::around_dead(uint32_t slot) const {
     return found;
 }
 
-bool Linker::repair(uint32_t slot) {
-    const size_t degree = graph_.degree();
+bool Linker::leads_to_dead(uint32_t slot) const {
     const uint32_t* const own = links(slot);
-    bool any = false;
-    for (size_t i = 0; i < degree && own[i] != kNoSlot; ++i) any = any || !linkable(own[i]);
-    if (!any) return false;
+    for (size_t i = 0; i < graph_.degree() && own[i] != kNoSlot; ++i) {
+        if (!linkable(own[i])) return true;
+    }
+    return false;
+}
+
+bool Linker::repair(uint32_t slot) {
+    if (!leads_to_dead(slot)) return false;
     std::vector<Link> found = around_dead(slot);
-    std::vector<uint32_t> children, orphans;
-    std::vector<uint32_t> parents_before;
+    std::vector<uint32_t> children, orphans, parents_before;
     for (Link& link : found) {
         if (!link.kept) continue;
         children.push_back(link.slot);
         parents_before.push_back(graph_.parents_[link.slot]);
-        if (children.size() <= most_children(degree)) continue;
+        if (children.size() <= most_children(graph_.degree())) continue;
         link.kept = false;
         orphans.push_back(link.slot);
     }
@@ -426,21 +423,15 @@ std::unique_ptr<Graph> Linker::without_dead() {
     for_each_at_once(n_slots, [&](size_t begin, size_t end) {
         for (size_t slot = begin; slot < end; ++slot) {
             auto* const to = const_cast<uint32_t*>(made->links(slot));
-            std::fill_n(to, degree, kNoSlot);
-            if (!linkable(uint32_t(slot))) continue;
-            const uint32_t* const from = graph_.links(slot);
-            bool dead = false;
-            for (size_t i = 0; i < degree && from[i] != kNoSlot; ++i) {
-                dead = dead || !linkable(from[i]);
-            }
-            if (!dead) {
-                std::copy_n(from, degree, to);
+            std::vector<Link> found;
+            if (linkable(uint32_t(slot)) && !leads_to_dead(uint32_t(slot))) {
+                std::copy_n(links(uint32_t(slot)), degree, to);
                 continue;
             }
-            std::vector<Link> found = around_dead(uint32_t(slot));
+            if (linkable(uint32_t(slot))) found = around_dead(uint32_t(slot));
             for (Link& link : found) link.kept = false;
             select(found);
-            for (size_t i = 0; i < found.size(); ++i) to[i] = found[i].slot;
+            put(to, found);
         }
     });
     std::vector<uint32_t> entries;
@@ -450,20 +441,18 @@ std::unique_ptr<Graph> Linker::without_dead() {
     for (size_t slot = 0; entries.empty() && slot < n_slots; ++slot) {
         if (linkable(uint32_t(slot))) entries.push_back(uint32_t(slot));
     }
-    Linker linker(*made, rows_, linkable_, 0, threads_, watch_);
-    linker.reach_all(std::move(entries), n_entered_);
-    linker.finish(n_slots);
+    reach_all(*made, rows_, linkable_, n_slots, std::move(entries), n_entered_, threads_, watch_);
     return made;
 }
 
-void Linker::reach_all(std::vector<uint32_t> entries, uint64_t n_entered) {
+// From the first entry on, the only one there is yet.
+void Linker::find_parents() {
     const size_t n_slots = 64 * linkable_.size(), degree = graph_.degree();
     std::vector<uint32_t>& parents = graph_.parents_;
     parents.assign(n_slots, kNoSlot);
     std::vector<uint32_t> vertices;
     for_each_bit(linkable_.data(), 0, n_slots,
                  [&](size_t slot) { vertices.push_back(uint32_t(slot)); });
-    entries_ = {entries[0]};  // from there alone, until all are reached
     Words reached(linkable_.size());
     std::vector<uint32_t> queue;
     const auto reach = [&](uint32_t first) {
@@ -486,8 +475,16 @@ void Linker::reach_all(std::vector<uint32_t> entries, uint64_t n_entered) {
         attach(slot, candidates_for(slot, *scorer(slot))[0].slot);
         reach(slot);
     }
-    entries_ = std::move(entries);
-    n_entered_ = n_entered;
+}
+
+void reach_all(Graph& graph, const Flat& rows, Words vertices, size_t n_slots,
+               std::vector<uint32_t> entries, uint64_t n_entered, size_t threads, Watch* watch) {
+    Linker linker(graph, rows, std::move(vertices), 0, threads, watch);
+    linker.entries_ = {entries[0]};
+    linker.find_parents();
+    linker.entries_ = std::move(entries);
+    linker.n_entered_ = n_entered;
+    linker.finish(n_slots);
 }
 
 // ------------------------------------------------------------------------------------ applying

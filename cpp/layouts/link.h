@@ -35,9 +35,6 @@ class Linker {
 
     // The graph of the linkable vertices alone, in the same slots.
     std::unique_ptr<Graph> without_dead();
-    // Makes every linkable vertex one that can be reached, in a graph whose rows come from a file
-    // or from without_dead: finds parents and, where there is none, links one to the vertex.
-    void reach_all(std::vector<uint32_t> entries, uint64_t n_entered);
 
     // What is still to be applied, row by row, and at last where vertices are.
     size_t n_staged() const { return staged_slots_.size(); }
@@ -46,6 +43,8 @@ class Linker {
     void clear_staged();
 
   private:
+    friend void reach_all(Graph&, const Flat&, Words, size_t, std::vector<uint32_t>, uint64_t,
+                          size_t, Watch*);
     struct View;
     class Among;
     // A link with the distance between its ends.
@@ -78,11 +77,13 @@ class Linker {
     // Of candidates in order, which become those that shorten the way to themselves.
     void select(std::vector<Link>& candidates) const;
     void add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans);
-    void put(uint32_t* to, const std::vector<Link>& links) const;
+    void put(uint32_t* to, const std::vector<Link>& chosen) const;
     void enter(uint32_t slot);
     void adopt(uint32_t slot);
     void attach(uint32_t slot, uint32_t at);
+    bool leads_to_dead(uint32_t slot) const;
     std::vector<Link> around_dead(uint32_t slot) const;
+    void find_parents();
 
     Graph& graph_;
     const Flat& rows_;
@@ -95,5 +96,10 @@ class Linker {
     std::vector<uint32_t> entries_;
     uint64_t n_entered_;
 };
+
+// Makes every vertex one that can be reached, in a graph of n_slots slots whose links are in place
+// but were not linked here: finds parents and, for a vertex that has none, makes one link to it.
+void reach_all(Graph& graph, const Flat& rows, Words vertices, size_t n_slots,
+               std::vector<uint32_t> entries, uint64_t n_entered, size_t threads, Watch* watch);
 
 }  // namespace nearbit

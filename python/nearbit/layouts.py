@@ -72,6 +72,4 @@ class Graph:
             raise ValueError(expected)
 
 
-Layout = Flat | Graph
-
 LAYOUTS: dict[str, type[Flat | Graph]] = {Flat.name: Flat, Graph.name: Graph}

@@ -1,0 +1,31 @@
+// Links of rows that a call adds.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "index/index.h"
+#include "layouts/link.h"
+
+namespace nearbit {
+
+// Links rows whose codes are in place, aside: those in reused slots and in n_fresh slots from first
+// on. Nothing to do for a flat store, and for fewer than kGraphFrom rows; where there are as many
+// for the first time, all are linked.
+class Index::Linking {
+  public:
+    Linking(Store& store, const std::vector<uint32_t>& reused, size_t first, size_t n_fresh,
+            size_t threads, Watch* watch);
+
+    // Puts the links into the store, in short exclusive steps that can't fail.
+    void apply(RwLock& lock);
+
+  private:
+    Store& store_;
+    const size_t n_slots_;
+    std::unique_ptr<Graph> made_;  // in the place of one without vertices
+    std::optional<Linker> linker_;
+};
+
+}  // namespace nearbit
