@@ -137,7 +137,8 @@ class Learned:
         self.scale, self.norm = self.read("<II"), self.read("<II")
         self.unbias, self.error = self.read("<ff")
         fine = {"rabitq": self.bits, "sq": self.bits, "pcasq": self.bits / dim}.get(self.codec, 1)
-        coarse = self.metric == "cosine" or fine < 4
+        few = 2 if (self.codec, self.metric) == ("rabitq", "l2") else 4
+        coarse = self.metric == "cosine" or fine < few
         self.scale_bytes, self.norm_bytes = 1 if coarse else 2, 2 if self.metric == "l2" else 0
 
     def read(self, layout):

@@ -114,7 +114,8 @@ class CompactKind(Kind):
 
     def stored_bytes(self, rows):
         dim = rows.shape[1]
-        coarse = self.metric == "cosine" or self.bits < 4
+        few = 2 if (self.codec, self.metric) == ("rabitq", "l2") else 4
+        coarse = self.metric == "cosine" or self.bits < few
         factors = (1 if coarse else 2) + (2 if self.metric == "l2" else 0)
         return len(rows) * (self.bits * -(-dim // 8) + factors)
 

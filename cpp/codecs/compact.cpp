@@ -424,8 +424,11 @@ class Compact final : public Codec {
 
     // The factors' bytes of these settings.
     static CodeFactors factors_for(const CodecSettings& settings, size_t dim, Metric metric) {
-        // Rows of length 1 have scales that are nearly alike; one byte is enough for coarse codes.
-        const bool coarse = metric == Metric::kCosine || bits_per_number(settings, dim) < 4;
+        // Rows of length 1 have scales that are nearly alike; one byte is enough for coarse codes,
+        // but an unbiased product shows sooner what a scale is off.
+        const double bits = bits_per_number(settings, dim);
+        const bool unbiased = Rules(settings, metric, false).unbiased;
+        const bool coarse = metric == Metric::kCosine || bits < (unbiased ? 2 : 4);
         return {{}, {}, uint8_t(coarse ? 1 : 2), uint8_t(metric == Metric::kL2 ? 2 : 0)};
     }
 

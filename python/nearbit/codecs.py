@@ -285,7 +285,7 @@ class RaBitQ(Codec):
     metrics = ("cosine", "l2", "ip")
     refines = metrics
     takes = "`dim` floats"
-    stores = "bits dim / 8 bytes and 1 (cosine), 1 (ip), 3 (l2); from 4 bits on 2 (ip), 4 (l2)"
+    stores = "bits dim / 8 bytes and 1; 2 for ip from 4 bits on; for l2 3, 4 from 2 bits on"
 
     def __post_init__(self) -> None:
         whole(self.bits, "bits", 1, 8)
