@@ -30,14 +30,31 @@ struct Levels {
     std::vector<uint32_t> dims;
     std::vector<uint32_t> n_bytes;
     std::vector<uint8_t> bits;  // of each dimension
+    size_t split = 0;           // bytes of a plane that come before numbers of few bits; 0: none
 
     explicit Levels(std::vector<uint32_t> level_dims) : dims(std::move(level_dims)), bits(dims[0]) {
         for (const uint32_t n : dims) {
             n_bytes.push_back((n + 7) / 8);
             for (uint32_t j = 0; j < n; ++j) ++bits[j];
         }
+        choose_split();
     }
     uint32_t count() const { return uint32_t(dims.size()); }
+
+  private:
+    // A bit more is twice the spread, of rows and of queries, so table entries are 4 times as wide.
+    // What bounds are too high by is the tables' steps, as many as there are bytes.
+    void choose_split() {
+        double least = 0.5 * std::ldexp(double(n_bytes[0]), 2 * int(count()));
+        for (uint32_t l = 1; l < count(); ++l) {
+            if (n_bytes[l] == n_bytes[0]) continue;
+            const double excess = std::ldexp(double(n_bytes[l]), 2 * int(count())) +
+                                  std::ldexp(double(n_bytes[0] - n_bytes[l]), 2 * int(l));
+            if (excess >= least) continue;
+            least = excess;
+            split = n_bytes[l];
+        }
+    }
 };
 
 class GridQueries final : public QuantisedQueries {
@@ -52,6 +69,7 @@ class GridQueries final : public QuantisedQueries {
         states_.resize(n);
         gains_.resize(n);
         offsets_.resize(n);
+        rests_.resize(n);
         for (size_t q = 0; q < n; ++q) prepare(q, z + q * dim_, steps, middles);
     }
 
@@ -77,14 +95,16 @@ class GridQueries final : public QuantisedQueries {
 
     void scan(const CodesBlock& block, const float* bounds, Sink* sink) const override {
         const auto* const tables = reinterpret_cast<const uint8_t*>(tables_.data());
-        const FinerPlanes finer = {levels_.n_bytes.data() + 1, levels_.count() - 1};
+        const FinerPlanes finer = {levels_.n_bytes.data() + 1, levels_.count() - 1, levels_.split};
         if (n_ == 1) {
-            const NibbleQuery query = {tables, n_bytes_, 0, gains_[0], offsets_[0], finer};
+            const NibbleQuery query = {tables,      n_bytes_, 0,        gains_[0],
+                                       offsets_[0], finer,    rests_[0]};
             kernels_.nibble_scan(query, block, bounds, sink);
             return;
         }
-        const NibbleTile tile = {tables,          n_bytes_ * 32, n_bytes_,     0,    gains_.data(),
-                                 offsets_.data(), bounds,        uint32_t(n_), finer};
+        const NibbleTile tile = {tables,        n_bytes_ * 32,   n_bytes_, 0,
+                                 gains_.data(), offsets_.data(), bounds,   uint32_t(n_),
+                                 finer,         rests_.data()};
         kernels_.nibble_tile(tile, block, sink);
     }
 
@@ -125,42 +145,60 @@ class GridQueries final : public QuantisedQueries {
     }
 
     // One table for each four dimensions: the sums of the numbers at the set bits, less the least,
-    // in steps that make the widest fit a byte; rounded up, so that a sum of entries bounds that of
-    // the numbers.
+    // in steps that make the widest before or behind the split fit a byte; rounded up, so that a
+    // sum of entries bounds that of the numbers.
     void prepare_tables(size_t q) {
-        int32_t sums[16], widest = 1;
+        const size_t n = 2 * n_bytes_;
+        const size_t split = levels_.split != 0 ? 2 * levels_.split : n;
+        const int32_t step = fill_tables(q, 0, split), rest = fill_tables(q, split, n);
         double least_of_all = 0;
-        auto* const tables = reinterpret_cast<uint8_t*>(tables_.data()) + q * n_bytes_ * 32;
-        const auto fill = [&](size_t nibble) {
-            const int16_t* const four = ints(q) + 4 * nibble;
-            int32_t least = 0, most = 0;
-            for (int pattern = 0; pattern < 16; ++pattern) {
-                sums[pattern] = 0;
-                for (int b = 0; b < 4; ++b) sums[pattern] += (pattern >> b & 1) * four[b];
-                least = std::min(least, sums[pattern]);
-                most = std::max(most, sums[pattern]);
+        for (size_t nibble = 0; nibble < n; ++nibble) {
+            double weight = 0;
+            for (uint32_t l = 0; l < levels_.count() && nibble < 2 * levels_.n_bytes[l]; ++l) {
+                weight += std::ldexp(1.0, -int(l));
             }
-            widest = std::max(widest, most - least);
-            return least;
-        };
-        for (size_t nibble = 0; nibble < 2 * n_bytes_; ++nibble) fill(nibble);
-        const int32_t step = (widest + 254) / 255;
-        for (size_t nibble = 0; nibble < 2 * n_bytes_; ++nibble) {
-            const int32_t least = fill(nibble);
-            double weight = 1;
-            for (const uint32_t n_bytes : levels_.n_bytes) {
-                if (nibble < 2 * n_bytes) least_of_all += weight * least;
-                weight /= 2;
-            }
-            for (int pattern = 0; pattern < 16; ++pattern) {
-                tables[16 * nibble + size_t(pattern)] =
-                    uint8_t((sums[pattern] - least + step - 1) / step);
-            }
+            least_of_all += weight * sums_of(q, nibble).least;
         }
         // A bit of the first plane counts so many times one of the last.
         const double gain = std::ldexp(states_[q].gain, int(levels_.count()) - 1);
         gains_[q] = float(gain * step);
+        rests_[q] = float(rest) / float(step);
         offsets_[q] = float(gain * least_of_all + states_[q].offset);
+    }
+
+    struct NibbleSums {
+        int32_t of[16], least = 0, most = 0;
+    };
+
+    NibbleSums sums_of(size_t q, size_t nibble) const {
+        const int16_t* const four = ints(q) + 4 * nibble;
+        NibbleSums sums;
+        for (int pattern = 0; pattern < 16; ++pattern) {
+            sums.of[pattern] = 0;
+            for (int b = 0; b < 4; ++b) sums.of[pattern] += (pattern >> b & 1) * four[b];
+            sums.least = std::min(sums.least, sums.of[pattern]);
+            sums.most = std::max(sums.most, sums.of[pattern]);
+        }
+        return sums;
+    }
+
+    // Returns the step.
+    int32_t fill_tables(size_t q, size_t begin, size_t end) {
+        int32_t widest = 1;
+        for (size_t nibble = begin; nibble < end; ++nibble) {
+            const NibbleSums sums = sums_of(q, nibble);
+            widest = std::max(widest, sums.most - sums.least);
+        }
+        const int32_t step = (widest + 254) / 255;
+        auto* const tables = reinterpret_cast<uint8_t*>(tables_.data()) + q * n_bytes_ * 32;
+        for (size_t nibble = begin; nibble < end; ++nibble) {
+            const NibbleSums sums = sums_of(q, nibble);
+            for (size_t pattern = 0; pattern < 16; ++pattern) {
+                tables[16 * nibble + pattern] =
+                    uint8_t((sums.of[pattern] - sums.least + step - 1) / step);
+            }
+        }
+        return step;
     }
 
     const CodesKernels& kernels_;
@@ -170,7 +208,7 @@ class GridQueries final : public QuantisedQueries {
     size_t n_bytes_, padded_;
     Memory ints_, tables_;
     std::vector<State> states_;
-    std::vector<float> gains_, offsets_;  // of sums of entries
+    std::vector<float> gains_, offsets_, rests_;  // of sums of entries
 };
 
 class Grid final : public Quantiser {

@@ -32,6 +32,11 @@ inline float decode_one(const SmallFloat& kind, uint32_t n_bytes, const uint8_t*
     return value;
 }
 
+// Of a plane of so many bytes, those that don't count less.
+inline size_t bytes_before_split(const FinerPlanes& finer, size_t n_bytes) {
+    return finer.split != 0 && finer.split < n_bytes ? finer.split : n_bytes;
+}
+
 struct Factors {
     float scale, norm;
 };

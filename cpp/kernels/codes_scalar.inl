@@ -5,11 +5,12 @@ namespace codes {
 struct PlainNibbles {
     const uint8_t* tables;
 
-    void add(const uint8_t* bytes, size_t n_bytes, uint32_t* sums) const {
-        for (size_t b = 0; b < n_bytes; ++b, bytes += kLanes) {
+    void add(const uint8_t* bytes, size_t begin, size_t end, uint32_t* sums) const {
+        for (size_t b = begin; b < end; ++b) {
             const uint8_t* table = tables + 32 * b;
             for (uint32_t i = 0; i < kLanes; ++i) {
-                sums[i] += uint32_t(table[bytes[i] & 15]) + table[16 + (bytes[i] >> 4)];
+                const uint8_t byte = bytes[b * kLanes + i];
+                sums[i] += uint32_t(table[byte & 15]) + table[16 + (byte >> 4)];
             }
         }
     }
@@ -18,10 +19,10 @@ struct PlainNibbles {
 struct PlainBytes {
     const uint8_t* tables;
 
-    void add(const uint8_t* bytes, size_t n_bytes, uint32_t* sums) const {
-        for (size_t b = 0; b < n_bytes; ++b, bytes += kLanes) {
+    void add(const uint8_t* bytes, size_t begin, size_t end, uint32_t* sums) const {
+        for (size_t b = begin; b < end; ++b) {
             const uint8_t* table = tables + 256 * b;
-            for (uint32_t i = 0; i < kLanes; ++i) sums[i] += table[bytes[i]];
+            for (uint32_t i = 0; i < kLanes; ++i) sums[i] += table[bytes[b * kLanes + i]];
         }
     }
 };
@@ -31,6 +32,7 @@ struct PlainTerms {
     size_t n_bytes, first_byte;
     float gain, offset;
     FinerPlanes finer;
+    float rest;
     uint32_t query;
     const float* bound;
 };
@@ -45,10 +47,15 @@ void plain_group(const Tables& tables, const PlainTerms& terms, const CodesBlock
     float all[kLanes] = {};
     size_t n_bytes = terms.n_bytes;
     float weight = 1;
-    for (uint32_t l = 0;; ++l) {
+    const auto add = [&](size_t begin, size_t end, float times) {
         uint32_t sums[kLanes] = {};
-        tables.add(bytes, n_bytes, sums);
-        for (uint32_t i = 0; i < kLanes; ++i) all[i] += weight * float(sums[i]);
+        tables.add(bytes, begin, end, sums);
+        for (uint32_t i = 0; i < kLanes; ++i) all[i] += times * float(sums[i]);
+    };
+    for (uint32_t l = 0;; ++l) {
+        const size_t first = bytes_before_split(terms.finer, n_bytes);
+        add(0, first, weight);
+        if (first < n_bytes) add(first, n_bytes, weight * terms.rest);
         if (l == terms.finer.n) break;
         bytes += kLanes * n_bytes;
         n_bytes = terms.finer.n_bytes[l];
@@ -66,15 +73,15 @@ void plain_group(const Tables& tables, const PlainTerms& terms, const CodesBlock
 
 void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float* bound,
                  Sink* sink) {
-    const PlainTerms terms = {
-        query.n_bytes, query.first_byte, query.gain, query.offset, query.finer, 0, bound};
+    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset,
+                              query.finer,   query.rest,       0,          bound};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         plain_group(PlainNibbles{query.tables}, terms, block, group, sink);
     }
 }
 
 void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
-    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset, {}, 0,
+    const PlainTerms terms = {query.n_bytes, query.first_byte, query.gain, query.offset, {}, 0, 0,
                               bound};
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         plain_group(PlainBytes{query.tables}, terms, block, group, sink);
@@ -84,9 +91,10 @@ void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bou
 void nibble_tile(const NibbleTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
-            const PlainTerms terms = {tile.n_bytes,   tile.first_byte, tile.gain[q],
-                                      tile.offset[q], tile.finer,      q,
-                                      tile.bound + q};
+            const float rest = tile.finer.split != 0 ? tile.rest[q] : 0;
+            const PlainTerms terms = {
+                tile.n_bytes,  tile.first_byte, tile.gain[q], tile.offset[q], tile.finer, rest, q,
+                tile.bound + q};
             plain_group(PlainNibbles{tile.tables + q * tile.stride}, terms, block, group, sink);
         }
     }
@@ -96,7 +104,8 @@ void byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
     for (uint32_t group = 0; group < groups_of(block); ++group) {
         for (uint32_t q = 0; q < tile.nq; ++q) {
             const PlainTerms terms = {
-                tile.n_bytes, tile.first_byte, tile.gain[q], tile.offset[q], {}, q, tile.bound + q};
+                tile.n_bytes,  tile.first_byte, tile.gain[q], tile.offset[q], {}, 0, q,
+                tile.bound + q};
             plain_group(PlainBytes{tile.tables + q * tile.stride}, terms, block, group, sink);
         }
     }

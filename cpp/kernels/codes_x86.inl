@@ -65,6 +65,7 @@ struct Terms {
     float gain, offset;
     const float* bound;
     uint32_t number;
+    float rest;
     float bound_now;
     uint16_t least;
 
@@ -243,22 +244,18 @@ NEARBIT_HOT void add_nibbles(const uint8_t* const* tables, const uint8_t* payloa
     for (int q = 0; q < Q; ++q) out[q] = Sums::of(all[q], odd[q]);
 }
 
-// Adds a plane's sums, so many times, to the totals of Q queries on a group.
+// Adds the sums of bytes begin..end-1 of a plane, so many times, to the totals of Q queries.
 template <int Q>
-NEARBIT_HOT void add_plane(const uint8_t* const* tables, const uint8_t* payload, size_t n_bytes,
-                           float weight, Totals (&totals)[Q]) {
+NEARBIT_HOT void add_bytes(const uint8_t* const* tables, const uint8_t* plane, size_t begin,
+                           size_t end, const float (&weights)[Q], Totals (&totals)[Q]) {
     const uint8_t* from[Q];
-    for (int q = 0; q < Q; ++q) from[q] = tables[q];
     Sums sums[Q];
-    while (n_bytes != 0) {
-        const size_t n = n_bytes < kFullBytes ? n_bytes : kFullBytes;
-        add_nibbles<Q>(from, payload, n, sums);
-        for (int q = 0; q < Q; ++q) {
-            from[q] += 32 * n;
-            totals[q].add(sums[q], weight);
-        }
-        payload += kLanes * n;
-        n_bytes -= n;
+    while (begin < end) {
+        const size_t n = end - begin < kFullBytes ? end - begin : kFullBytes;
+        for (int q = 0; q < Q; ++q) from[q] = tables[q] + 32 * begin;
+        add_nibbles<Q>(from, plane + kLanes * begin, n, sums);
+        for (int q = 0; q < Q; ++q) totals[q].add(sums[q], weights[q]);
+        begin += n;
     }
 }
 
@@ -279,13 +276,22 @@ NEARBIT_HOT void nibbles_group(const Place& place, const FinerPlanes& finer,
     Totals totals[Q];
     for (Totals& of_query : totals) of_query = Totals::none();
     size_t n_bytes = place.n_bytes;
-    float weight = 1;
+    float weights[Q], rests[Q];
+    for (int q = 0; q < Q; ++q) {
+        weights[q] = 1;
+        rests[q] = terms[q].rest;
+    }
     for (uint32_t l = 0;; ++l) {
-        add_plane<Q>(tables, payload, n_bytes, weight, totals);
+        const size_t first = bytes_before_split(finer, n_bytes);
+        add_bytes<Q>(tables, payload, 0, first, weights, totals);
+        add_bytes<Q>(tables, payload, first, n_bytes, rests, totals);
         if (l == finer.n) break;
         payload += kLanes * n_bytes;
         n_bytes = finer.n_bytes[l];
-        weight /= 2;
+        for (int q = 0; q < Q; ++q) {
+            weights[q] /= 2;
+            rests[q] /= 2;
+        }
     }
     for (int q = 0; q < Q; ++q) {
         judge(totals[q], factors.get(), place.block, group, terms[q], place.sink);
@@ -296,7 +302,7 @@ void nibble_scan(const NibbleQuery& query, const CodesBlock& block, const float*
                  Sink* sink) {
     const Place place(block, query.n_bytes, query.first_byte, sink);
     const uint8_t* const tables[1] = {query.tables};
-    Terms terms[1] = {{query.gain, query.offset, bound, 0, 0, 0}};
+    Terms terms[1] = {{query.gain, query.offset, bound, 0, query.rest, 0, 0}};
     terms[0].read_bound(block.factors);
     LazyFactors factors = {block, 0, {}};
     scan_groups(block, [&](uint32_t group) {
@@ -313,7 +319,9 @@ void nibbles_piece(const Place& place, const NibbleTile& tile, uint32_t& q, Piec
         Terms terms[Q];
         for (uint32_t i = 0; i < Q; ++i) {
             tables[i] = tile.tables + (q + i) * tile.stride;
-            terms[i] = {tile.gain[q + i], tile.offset[q + i], tile.bound + q + i, q + i, 0, 0};
+            const float rest = tile.finer.split != 0 ? tile.rest[q + i] : 0;
+            terms[i] = {
+                tile.gain[q + i], tile.offset[q + i], tile.bound + q + i, q + i, rest, 0, 0};
             terms[i].read_bound(place.block.factors);
         }
         for (uint32_t i = 0; i < piece.n; ++i) {
@@ -380,7 +388,7 @@ NEARBIT_HOT void bytes_groups(const Place& place, const uint8_t* tables, Terms& 
 
 void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bound, Sink* sink) {
     const Place place(block, query.n_bytes, query.first_byte, sink);
-    Terms terms = {query.gain, query.offset, bound, 0, 0, 0};
+    Terms terms = {query.gain, query.offset, bound, 0, 0, 0, 0};
     terms.read_bound(block.factors);
     GroupFactors room;
     Together some = {};
@@ -401,7 +409,7 @@ void byte_scan(const ByteQuery& query, const CodesBlock& block, const float* bou
 
 void bytes_piece(const Place& place, const ByteTile& tile, uint32_t q, Piece& piece) {
     const CodesBlock& block = place.block;
-    Terms terms = {tile.gain[q], tile.offset[q], tile.bound + q, q, 0, 0};
+    Terms terms = {tile.gain[q], tile.offset[q], tile.bound + q, q, 0, 0, 0};
     terms.read_bound(block.factors);
     const uint8_t* const tables = tile.tables + q * tile.stride;
     uint32_t first = 0;

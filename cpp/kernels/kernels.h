@@ -228,10 +228,13 @@ struct CodesBlock {
 };
 
 // Planes that lie behind a plane's bytes, one behind the other, each of no more bytes than the one
-// before, and count half of it. They are looked up in the same tables, from the first on.
+// before, and count half of it. They are looked up in the same tables, from the first on. In every
+// plane bytes from `split` on count `rest` of what those before do, so that numbers which are all
+// small can have tables in finer steps.
 struct FinerPlanes {
     const uint32_t* n_bytes;  // n
     uint32_t n;
+    size_t split;  // 0: none; only where n isn't
 };
 
 // sum: of tables[b][0][low half] + tables[b][1][high half] over the n_bytes bytes of the payload
@@ -242,6 +245,7 @@ struct NibbleQuery {
     size_t n_bytes, first_byte;
     float gain, offset;
     FinerPlanes finer;
+    float rest = 0;
 };
 
 // nq such queries on the same bytes.
@@ -252,6 +256,7 @@ struct NibbleTile {
     const float *gain, *offset, *bound;  // nq each; drain lowers bound[] in place
     uint32_t nq;
     FinerPlanes finer;
+    const float* rest = nullptr;  // nq, if there is a split
 };
 
 // sum: of tables[b][byte] over the same bytes, tables[b][256] for the b-th of them. n_bytes is at

@@ -67,13 +67,14 @@ struct Shape {
     bool byte_tables;
     uint32_t seed;
     std::vector<uint32_t> finer = {};  // planes behind the first: bytes of each
+    size_t split = 0;                  // bytes of a plane that count in full; 0: all
 };
 
 std::ostream& operator<<(std::ostream& out, const Shape& s) {
     return out << "n " << s.n << ", queries " << s.nq << ", bytes " << s.before << "+" << s.n_bytes
                << "+" << s.behind << ", factors " << int(s.scale_bytes) << "+" << int(s.norm_bytes)
                << ", entries to " << s.most << (s.byte_tables ? ", byte tables" : "") << ", "
-               << s.finer.size() << " finer planes";
+               << s.finer.size() << " finer planes split at " << s.split;
 }
 
 // Codes in groups, queries, and every distance between them in double.
@@ -82,7 +83,7 @@ struct Problem {
     CodeFactors factors;
     size_t code_bytes;
     FencedBytes groups, tables;
-    std::vector<float> gain, offset;
+    std::vector<float> gain, offset, rest;
     std::vector<double> distances, errors;  // of query q: n from q * n
 
     explicit Problem(const Shape& s)
@@ -108,6 +109,7 @@ struct Problem {
         for (uint32_t q = 0; q < s.nq; ++q) {
             gain.push_back(0.25f + float(random() % 64) / 256);
             offset.push_back(float(random() % 1000) - 500);
+            rest.push_back(float(random() % 256) / 255);
             for (size_t i = 0; i < s.n; ++i) measure(q, &codes[i * code_bytes]);
         }
     }
@@ -138,12 +140,18 @@ struct Problem {
         return sum;
     }
 
+    double plane_sum(uint32_t q, const uint8_t* plane, size_t n_bytes) {
+        const size_t split = shape.split == 0 ? n_bytes : std::min(n_bytes, shape.split);
+        const auto first = double(sum_of(q, plane, split));
+        return first + double(rest[q]) * (double(sum_of(q, plane, n_bytes)) - first);
+    }
+
     void measure(uint32_t q, const uint8_t* code) {
         const uint8_t* payload = code + shape.scale_bytes + shape.norm_bytes + shape.before;
-        double sum = double(sum_of(q, payload, shape.n_bytes));
+        double sum = plane_sum(q, payload, shape.n_bytes);
         payload += shape.n_bytes;
         for (size_t l = 0; l < shape.finer.size(); ++l) {
-            sum += std::ldexp(double(sum_of(q, payload, shape.finer[l])), -int(l) - 1);
+            sum += std::ldexp(plane_sum(q, payload, shape.finer[l]), -int(l) - 1);
             payload += shape.finer[l];
         }
         const double scale = decoded(factors.scale, code, shape.scale_bytes, 1);
@@ -173,14 +181,14 @@ struct Problem {
     void run(const CodesKernels& kernels, const uint64_t* admit, const float* bound, bool single,
              Log& log) {
         const CodesBlock codes = block(admit);
-        const FinerPlanes finer = {shape.finer.data(), uint32_t(shape.finer.size())};
+        const FinerPlanes finer = {shape.finer.data(), uint32_t(shape.finer.size()), shape.split};
         if (!single && shape.byte_tables) {
             kernels.byte_tile({tables.data(), stride(), shape.n_bytes, shape.before, gain.data(),
                                offset.data(), bound, shape.nq},
                               codes, &log);
         } else if (!single) {
             kernels.nibble_tile({tables.data(), stride(), shape.n_bytes, shape.before, gain.data(),
-                                 offset.data(), bound, shape.nq, finer},
+                                 offset.data(), bound, shape.nq, finer, rest.data()},
                                 codes, &log);
         } else {
             for (uint32_t q = 0; q < shape.nq; ++q) {
@@ -191,7 +199,7 @@ struct Problem {
                         bound + q, &log);
                 } else {
                     kernels.nibble_scan({tables.data() + q * stride(), shape.n_bytes, shape.before,
-                                         gain[q], offset[q], finer},
+                                         gain[q], offset[q], finer, rest[q]},
                                         codes, bound + q, &log);
                 }
                 log.Log::empty();
@@ -292,6 +300,18 @@ TEST(CodesKernels, FinerPlanesExcludeWhatTheFirstDoesNot) {
             for (const uint32_t nq : {1, 3, 14}) {
                 expect_right({n, nq, finer[0], 0, 0, 1, 0, 255, false, 1, finer});
                 expect_right({n, nq, finer[0] + 2, 1, 2, 2, 2, 255, false, 2, finer});
+            }
+        }
+    }
+}
+
+TEST(CodesKernels, BytesBehindTheSplitCountLess) {
+    const std::vector<std::vector<uint32_t>> planes = {
+        {48, 40, 9}, {40, 7, 7, 1, 0, 0}, {300, 140}};
+    for (const std::vector<uint32_t>& finer : planes) {
+        for (const size_t split : {1, 7, 8, 40, 130}) {
+            for (const uint32_t nq : {1, 3, 14}) {
+                expect_right({140, nq, finer[0] + 2, 1, 2, 2, 2, 255, false, 1, finer, split});
             }
         }
     }
