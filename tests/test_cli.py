@@ -31,7 +31,7 @@ def demo_json() -> dict:
 
 def test_demo_json_tells_the_size_of_the_task(demo_json: dict) -> None:
     assert demo_json["schema"] == 1
-    assert demo_json["definitions"] == 3000
+    assert demo_json["definitions"] == 2500
     assert demo_json["questions"] == 500
     assert demo_json["dim"] == 384
     assert list(demo_json["codecs"]) == ["float32", "sign"]
@@ -41,7 +41,7 @@ def test_demo_counts_the_bytes_of_each_codec(demo_json: dict) -> None:
     for codec, n_bytes in (("float32", 384 * 4 + 4), ("sign", 384 // 8)):
         figures = demo_json["codecs"][codec]
         assert figures["bytes_per_vector"] == n_bytes
-        assert 1 <= figures["bytes_in_all"] / (3000 * n_bytes) < 1.25
+        assert 1 <= figures["bytes_in_all"] / (2500 * n_bytes) < 1.25
 
 
 def test_demo_measures_recall_and_hits_as_numpy_does(demo_json: dict) -> None:

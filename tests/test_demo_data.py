@@ -19,9 +19,9 @@ def demo() -> Demo:
 
 
 def test_every_definition_and_question_has_a_unit_row_and_a_text(demo: Demo) -> None:
-    assert demo.vectors.shape == (3000, 384)
+    assert demo.vectors.shape == (2500, 384)
     assert demo.queries.shape == (500, 384)
-    assert len(demo.texts) == 3000
+    assert len(demo.texts) == 2500
     assert len(demo.names) == 500
     assert all(demo.texts)
     assert all(demo.names)
@@ -39,18 +39,18 @@ def test_answers_are_rows_of_the_definitions(demo: Demo) -> None:
     assert demo.answers.dtype == np.int64
     assert demo.answers.shape == (500,)
     assert demo.answers.min() >= 0
-    assert demo.answers.max() < 3000
+    assert demo.answers.max() < 2500
     assert len(set(demo.answers.tolist())) == 500
     assert demo.texts[demo.answers[demo.names.index("due")]] == "that which is deserved or owed"
 
 
 def test_vectors_find_the_right_definition(demo: Demo) -> None:
-    # Rows, texts and answers belong together: exact search measured .294 first, .540 in ten.
+    # Rows, texts and answers belong together: exact search measured .310 first, .548 in ten.
     scores = demo.queries @ demo.vectors.T
     own = np.take_along_axis(scores, demo.answers[:, None], axis=1)
     rank = (scores > own).sum(axis=1)
-    assert 0.28 < (rank < 1).mean() < 0.31
-    assert 0.52 < (rank < 10).mean() < 0.56
+    assert 0.29 < (rank < 1).mean() < 0.33
+    assert 0.53 < (rank < 10).mean() < 0.57
 
 
 def test_loading_twice_gives_equal_and_separate_arrays(demo: Demo) -> None:

@@ -56,7 +56,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Which questions to show.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Search 3,000 WordNet definitions with 500 questions, as float32 and as sign bits."""
+    """Search 2,500 WordNet definitions with 500 questions, as float32 and as sign bits."""
     data = load_demo()
     measured = {codec: measure(data, codec) for codec in ("float32", "sign")}
     shown = np.random.default_rng(seed).choice(len(data.names), questions, replace=False).tolist()

@@ -20,7 +20,7 @@ class Demo:
 
     Attributes
     ----------
-    vectors : float32, shape (3000, 384)
+    vectors : float32, shape (2500, 384)
         Unit rows, one for each definition.
     texts : list of str
         The definitions, no two alike.
@@ -52,7 +52,7 @@ def load_demo() -> Demo:
     --------
     >>> demo = load_demo()
     >>> demo.vectors.shape, len(demo.texts), demo.queries.shape
-    ((3000, 384), 3000, (500, 384))
+    ((2500, 384), 2500, (500, 384))
     """
     with np.load(Path(__file__).with_name("wordnet-demo.npz"), allow_pickle=False) as f:
         return Demo(
