@@ -407,3 +407,6 @@ def test_an_untrained_codec_is_no_codec_to_load(rng):
         nb.TrainedCodec.from_bytes(of_one_section(data, content[:settings] + b"\0"))
     with pytest.raises(nb.CorruptIndexError, match="section 'codec': expected its end"):
         nb.TrainedCodec.from_bytes(of_one_section(data, content + b"\0"))
+    rotated = content[: settings - 9] + b"\1" + content[settings - 8 :]
+    with pytest.raises(nb.CorruptIndexError, match="expected a kind of rotation, got 1"):
+        nb.TrainedCodec.from_bytes(of_one_section(data, rotated))

@@ -566,7 +566,7 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim,
     settings.bits = fields.read<uint32_t>();
     settings.m = fields.read<uint32_t>();
     const auto kind = fields.read<uint8_t>();
-    if (kind > (name == "pq" ? kGiven : 1)) {
+    if (kind > (name == "pq" ? kGiven : 0)) {
         fields.refuse("expected a kind of rotation, got " + std::to_string(kind));
     }
     settings.rotated = kind == 1;
