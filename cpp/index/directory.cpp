@@ -99,24 +99,22 @@ Directory::Growth Directory::prepare(size_t n_fresh, size_t n_reused, bool plain
     return growth;
 }
 
-void Directory::use(std::vector<uint32_t> table) {
-    own_table_ = std::move(table);
+void Directory::use(std::vector<uint32_t>& table) {
+    own_table_.swap(table);
     table_ = own_table_.data();
     table_size_ = own_table_.size();
     n_entries_ = n_live_;
 }
 
-void Directory::adopt(Growth growth) {
+void Directory::adopt(Growth& growth) {
     if (growth.leaves_identity) {
-        ids_ = std::move(growth.ids);
+        ids_ = std::move(growth.ids);  // there were none
         identity_ = false;
     } else {
         ids_.adopt(std::move(growth.id_chunks));
     }
-    if (!growth.table.empty()) use(std::move(growth.table));
-    if (!growth.live.empty()) {
-        live_ = std::move(growth.live);
-    }
+    if (!growth.table.empty()) use(growth.table);
+    if (!growth.live.empty()) live_.swap(growth.live);
 }
 
 void Directory::write_id(size_t slot, int64_t id) {
@@ -199,7 +197,7 @@ Directory::Directory(const Stored& stored) : Directory() {
         }
         enter_into(table.data(), table.size(), slot, id);
     }
-    use(std::move(table));
+    use(table);
     for (size_t slot = 0; slot < n_slots_; ++slot) {
         if (find(id_of(slot)) != slot) {
             throw CorruptFile("section 'ids': id " + std::to_string(id_of(slot)) +

@@ -56,7 +56,8 @@ class Directory {
     Growth prepare(size_t n_fresh, size_t n_reused, bool plain, Watch* watch) const;
     // Exclusive, both. make_room does what can still fail, and changes nothing that is seen.
     void make_room(const Growth& growth) { ids_.make_room(growth.id_chunks.size()); }
-    void adopt(Growth growth);
+    // Leaves in growth what it replaces, to be freed when readers are let in again.
+    void adopt(Growth& growth);
     // Exclusive, or for a slot that no reader looks at.
     void write_id(size_t slot, int64_t id);
     void enter(size_t slot, int64_t id);  // exclusive: into the table
@@ -94,7 +95,7 @@ class Directory {
   private:
     static uint64_t hash(int64_t id);
     void enter_into(uint32_t* table, size_t size, size_t slot, int64_t id) const;
-    void use(std::vector<uint32_t> table);
+    void use(std::vector<uint32_t>& table);
 
     bool identity_ = true;
     size_t n_slots_ = 0, n_live_ = 0;

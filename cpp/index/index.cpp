@@ -278,7 +278,7 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     apply_first();
     {
         const Exclusive guard(lock_);
-        directory.adopt(std::move(growth));
+        directory.adopt(growth);
     }
     linking.apply(lock_);
     for (size_t begin = 0; begin < n; begin += kExclusiveSlots) {
@@ -477,7 +477,8 @@ std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t thre
     auto made = std::make_unique<Store>(codecs, layout_);
     for (Flat& copy : made->copies) copy.adopt(copy.room_for(n));
     const bool plain = ids.densely_identity();
-    made->ids.adopt(made->ids.prepare(n, 0, plain, watch));
+    Directory::Growth growth = made->ids.prepare(n, 0, plain, watch);
+    made->ids.adopt(growth);
     std::vector<uint32_t> live;
     live.reserve(n);
     for (size_t slot = 0; slot < ids.n_slots(); ++slot) {

@@ -85,7 +85,11 @@ void Index::repair_links(const Writing& writing, Watch* watch) {
                 const Writing::Step step(writing);
                 make_room(retired_, 1);
             }
-            const Exclusive guard(lock_);
+            {
+                const Exclusive guard(lock_);
+                const Writing::Step step(writing);
+                graph.leave_entries();
+            }
             const Writing::Step step(writing);
             retired_.emplace_back(calls_.now(), graph.end_lap());
         }

@@ -77,11 +77,14 @@ uint32_t Graph::next_step() {
     return kNoSlot;
 }
 
-std::vector<uint32_t> Graph::end_lap() {
-    for (const uint32_t slot : leaving_) parents_[slot] = kNoSlot;
+void Graph::leave_entries() {
     for (uint32_t& entry : entries_) {
         if (entry != entries_[0] && test_bit(is_leaving_.data(), entry)) entry = entries_[0];
     }
+}
+
+std::vector<uint32_t> Graph::end_lap() {
+    for (const uint32_t slot : leaving_) parents_[slot] = kNoSlot;
     return std::exchange(leaving_, {});
 }
 

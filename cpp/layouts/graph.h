@@ -74,7 +74,9 @@ class Graph {
     void note_dead(const std::vector<uint32_t>& slots);  // after reserve_dead
     // The next vertex to be taken a look at; kNoSlot: none is due, or a lap has ended.
     uint32_t next_step();
-    // The slots of a lap that has ended, which no link leads to any more. Readers are kept out.
+    // When a lap has ended: first no walk begins at its slots any more, while readers are kept out;
+    // then what is left of them goes. No link leads to these slots.
+    void leave_entries();
     std::vector<uint32_t> end_lap();
     bool lap_ended() const { return cursor_ == lap_end_ && !leaving_.empty(); }
 

@@ -62,6 +62,7 @@ class Kept {
         Linker linker(*graph_, rows_, live_, n_slots_, 1, nullptr);
         for (;;) {
             if (graph_->lap_ended()) {
+                graph_->leave_entries();
                 for (const uint32_t slot : graph_->end_lap()) free_.push_back(slot);
             }
             const uint32_t slot = graph_->next_step();
