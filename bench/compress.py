@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import report
 import typer
 from compress_sets import READ, SETS, Array, K, Set, distances
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from runs import bar, load, store
 
 import nearbit as nb
 
@@ -54,13 +53,7 @@ def main(
     path = out / f"compress-{name}.json"
     done = load(path)
     todo = [one for one in candidates if again or one.title not in done]
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as progress:
+    with bar(Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(todo))
         for candidate in todo:
             progress.update(task, description=candidate.title, refresh=True)
@@ -68,20 +61,6 @@ def main(
             progress.update(task, advance=1, refresh=True)
     for written in compress_report.write(data, load(path), out):
         print(written)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Return what was measured, by the codecs' titles."""
-    return json.loads(path.read_text())["results"] if path.exists() else {}
-
-
-def store(path: Path, title: str, result: dict[str, Any]) -> None:
-    """Add a result to those of the file, which another process may have added to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"results": dict(sorted({**load(path), title: result}.items()))}
-    part = path.with_suffix(f".part{os.getpid()}")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    part.replace(path)
 
 
 # ------------------------------------------------------------------------------------ measuring

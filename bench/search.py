@@ -17,7 +17,7 @@ import search_report
 import typer
 from make.packages import data_folder
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from runs import bar
 from search_engines import DEFAULT, Build, Curve, all_builds, installed
 from search_sets import SETS, Set
 from search_worker import Failed, Worker, build_index, file_bytes
@@ -111,7 +111,7 @@ class Run:
             current = self.versions[self.builds[title].library]
             if record["version"] != current:
                 self.console.print(f"{title}: measured with {record['version']}, not {current}")
-        with self.progress("build and tune") as progress:
+        with bar(self.console, "build and tune") as progress:
             todo = [b for title, b in self.builds.items() if title not in records]
             task = progress.add_task("", total=len(todo))
             for build in todo:
@@ -145,14 +145,6 @@ class Run:
             points = selected[choice.title].get("report", {}).get(choice.curve, {})
             found += [set(points[e]["rounds"]) if e in points else set() for e in efforts]
         return set.intersection(*found) if found else set()
-
-    def progress(self, title: str) -> Progress:
-        """Return a bar that is drawn between measurements alone."""
-        columns = (
-            TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-        )  # fmt: skip
-        return Progress(*columns, console=self.console, auto_refresh=False)
 
     def store(self) -> None:
         """Write all results."""
@@ -238,7 +230,7 @@ class Run:
         """Measure the chosen curves in rounds that all of them take part in."""
         plan = curves.plan(self.selected())
         missing = self.rounds - len(self.common_rounds())
-        with ExitStack() as stack, self.progress("rounds") as progress:
+        with ExitStack() as stack, bar(self.console, "rounds") as progress:
             workers = {}
             for title in sorted({choice.title for choice in plan}):
                 try:

@@ -135,9 +135,12 @@ class Ours:
         settings = {"metric": metric, "layout": layout, "codec": codec, "refine": refine}
         self.make = partial(nb.Index, dim, **{k: v for k, v in settings.items() if v is not None})
 
-    def build(self, rows: Array, threads: int) -> None:
+    def start(self, n: int, threads: int) -> Callable[[Array], object]:
         self.index = self.make()
-        self.index.add(rows, threads=threads)
+        return partial(self.index.add, threads=threads)
+
+    def build(self, rows: Array, threads: int) -> None:
+        self.start(len(rows), threads)(rows)
 
     def save(self, path: Path) -> None:
         self.index.save(path)
@@ -231,15 +234,19 @@ class Faiss:
         self.faiss, self.dim, self.metric, self.factory = faiss, dim, metric, factory
         self.construction = construction  # pool of a graph's insertions
 
-    def build(self, rows: Array, threads: int) -> None:
+    def start(self, n: int, threads: int) -> Callable[[Array], object]:
         faiss = self.faiss
         faiss.omp_set_num_threads(threads)
         kind = faiss.METRIC_L2 if self.metric == "l2" else faiss.METRIC_INNER_PRODUCT
         self.index = faiss.index_factory(self.dim, self.factory, kind)
         if self.construction:
             self.index.hnsw.efConstruction = self.construction
+        return self.index.add
+
+    def build(self, rows: Array, threads: int) -> None:
+        add = self.start(len(rows), threads)
         self.index.train(rows)
-        self.index.add(rows)
+        add(rows)
 
     def save(self, path: Path) -> None:
         self.faiss.write_index(self.index, str(path))
@@ -334,9 +341,12 @@ class Hnswlib:
         self.index = hnswlib.Index("l2" if metric == "l2" else "ip", dim)
         self.settings = settings
 
+    def start(self, n: int, threads: int) -> Callable[[Array], object]:
+        self.index.init_index(n, random_seed=100, **self.settings)
+        return partial(self.index.add_items, num_threads=threads)
+
     def build(self, rows: Array, threads: int) -> None:
-        self.index.init_index(len(rows), random_seed=100, **self.settings)
-        self.index.add_items(rows, num_threads=threads)
+        self.start(len(rows), threads)(rows)
 
     def save(self, path: Path) -> None:
         self.index.save_index(str(path))
