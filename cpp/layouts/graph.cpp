@@ -79,7 +79,8 @@ uint32_t Graph::next_step() {
 
 void Graph::leave_entries() {
     for (uint32_t& entry : entries_) {
-        if (entry != entries_[0] && test_bit(is_leaving_.data(), entry)) entry = entries_[0];
+        const bool leaves = entry < lap_end_ && test_bit(is_leaving_.data(), entry);
+        if (leaves && entry != entries_[0]) entry = entries_[0];
     }
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numeric>
 #include <set>
 #include <string>
 
@@ -232,6 +233,26 @@ TEST(Graph, SurvivesTheDeathOfAll) {
     EXPECT_EQ(kept.flaw(), "");
     kept.repair();
     EXPECT_EQ(kept.flaw(), "");
+}
+
+TEST(Graph, KeepsEntriesThatCameWhileALapLasted) {
+    Random random(5);
+    Kept kept(small());
+    kept.add(uniform(random, 300));
+    std::vector<uint32_t> first(20), second(20);
+    std::iota(first.begin(), first.end(), 0);
+    std::iota(second.begin(), second.end(), 20);
+    kept.remove(first);
+    kept.repair();  // two thirds of a lap
+    kept.add(uniform(random, 900));
+    const std::vector<uint32_t> before(kept.graph().entries().begin(),
+                                       kept.graph().entries().end());
+    ASSERT_GT(*std::max_element(before.begin(), before.end()), 400u);
+    kept.remove(second);
+    kept.repair();  // the rest of it
+    for (size_t i = 0; i < before.size(); ++i) {
+        EXPECT_EQ(kept.graph().entries()[i], before[i] < 20 ? before[0] : before[i]);
+    }
 }
 
 TEST(Graph, IsTheSameOnAnyNumberOfThreads) {
