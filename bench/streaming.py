@@ -31,6 +31,7 @@ CHECKPOINTS = (1, 2, 5, 10)  # times the index's size that have been added
 CHUNK = 100  # a step changes one row in so many
 CHANGES = ("random", "clustered", "one by one", "clustered", "random", "updated")
 BATCH, SINGLES = 1000, 300  # queries that are timed, together and one by one
+BESIDE_SECONDS = 5.0  # of searches beside each kind of adds
 FRESH = "built anew"
 
 
@@ -201,16 +202,17 @@ def search_beside_adds(life: Life, ef: int) -> dict[str, Any]:
         life.index.search(query, K, ef=ef)
     found = {}
     for beside, index in {"nothing": None, "a copy": life.index.copy(), OURS: life.index}.items():
-        taken = np.empty(len(queries))
+        taken: list[int] = []
         with adding(life, index) as added:
-            for i, query in enumerate(queries):
+            ends = time.perf_counter() + BESIDE_SECONDS
+            while time.perf_counter() < ends:
+                query = queries[len(taken) % len(queries)]
                 start = time.perf_counter_ns()
                 life.index.search(query, K, ef=ef)
-                taken[i] = time.perf_counter_ns() - start
-        quantiles = {
-            f"p{100 * q:g}": float(np.quantile(taken, q) / 1e3) for q in (0.5, 0.99, 0.999)
-        }
-        found[beside] = quantiles | {"added": sum(added)}
+                taken.append(time.perf_counter_ns() - start)
+        quantiles = np.quantile(np.array(taken) / 1e3, (0.5, 0.99, 0.999)).tolist()
+        found[beside] = dict(zip(("p50", "p99", "p99.9"), quantiles, strict=True))
+        found[beside] |= {"searches": len(taken), "added": sum(added)}
     return found
 
 

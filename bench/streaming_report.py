@@ -51,13 +51,7 @@ def write(path: Path) -> list[Path]:
         *beside(results["beside"]),
     ]
     if "exclusive" in results:
-        lines += ["", "## Exclusive steps", ""]
-        lines += [
-            "Microseconds of processor time for which a change keeps searches out at once",
-            "",
-        ]
-        lines[-2] += f" (32 floats a row); owed p99.9 below {HELD:g}."
-        lines += exclusive(results["exclusive"])
+        lines += ["", "## Exclusive steps", "", EXCLUSIVE, "", *exclusive(results["exclusive"])]
     lines += ["", "## Measured with", "", *(f"- {key}: {value}" for key, value in about.items())]
     page.write_text("\n".join(lines) + "\n")
     return [path, page, plot]
@@ -103,10 +97,15 @@ def beside(found: Results) -> list[str]:
     names = {OURS: "the index itself"}
     quantiles = ("p50", "p99", "p99.9")
     cells = [
-        [names.get(to, to), *(f"{one[q]:,.0f}" for q in quantiles), f"{one['added']:,}"]
+        [
+            names.get(to, to),
+            *(f"{one[q]:,.0f}" for q in quantiles),
+            f"{one['searches']:,}",
+            f"{one['added']:,}",
+        ]
         for to, one in found.items()
     ]
-    return table(("adds to", *quantiles, "rows added"), cells)
+    return table(("adds to", *quantiles, "searches", "rows added"), cells)
 
 
 def exclusive(found: Results) -> list[str]:
