@@ -19,7 +19,7 @@ struct Hamming {
         if (threshold < 0) return -1;
         return threshold >= float(kMaxBits) ? int32_t(kMaxBits) : int32_t(threshold);
     }
-    float distance(size_t, float differing, const Block&, uint32_t) const { return differing; }
+    float distance(size_t, float differing, const float*, uint32_t) const { return differing; }
 };
 
 // 1 - |a and b| / |a or b|. Of h differing bits and p set ones, |a or b| = (p_a + p_b + h) / 2 and
@@ -37,8 +37,9 @@ struct Jaccard {
         const double per_bit = t / (2 - t) * (1 + 0x1p-20);
         return {float(per_bit * double(counts[q])), float(per_bit)};
     }
-    float distance(size_t q, float differing, const Block& block, uint32_t row) const {
-        const double sum = double(counts[q]) + double(block.factors[row]) + double(differing);
+    // of: the counts of rows.
+    float distance(size_t q, float differing, const float* of, uint32_t row) const {
+        const double sum = double(counts[q]) + double(of[row]) + double(differing);
         return sum == 0 ? 0 : float(2 * double(differing) / sum);
     }
 };
@@ -83,7 +84,8 @@ class BitsScorer final : public Scorer {
                                 differing);
                 for (size_t i = 0; i < m; ++i) {
                     const uint32_t row = rows[begin + i];
-                    const float distance = measure_.distance(q, float(differing[i]), block, row);
+                    const float distance =
+                        measure_.distance(q, float(differing[i]), block.factors, row);
                     if (distance <= collectors[q]->threshold()) {
                         collectors[q]->offer(block.slot(row), distance);
                     }
@@ -92,17 +94,13 @@ class BitsScorer final : public Scorer {
         }
     }
 
-    double distance(size_t q, const std::byte* code, const float* factor) const override {
-        uint32_t differing;
-        kernels_.gather(query(q), n_bytes_, reinterpret_cast<const uint8_t*>(code), nullptr, 1,
-                        &differing);
-        const Block block = {.codes = code,
-                             .factors = factor,
-                             .admit = nullptr,
-                             .slots = nullptr,
-                             .first_slot = 0,
-                             .n = 1};
-        return double(measure_.distance(q, float(differing), block, 0));
+    void distances(size_t q, const uint8_t* const* codes, const float* factors, size_t n,
+                   double* out) const override {
+        uint32_t differing[kSinglesTogether];
+        kernels_.gather_at(query(q), n_bytes_, codes, n, differing);
+        for (size_t i = 0; i < n; ++i) {
+            out[i] = double(measure_.distance(q, float(differing[i]), factors, uint32_t(i)));
+        }
     }
 
   private:
@@ -123,7 +121,7 @@ class BitsScorer final : public Scorer {
                 const Candidate& c = places[i];
                 Collector& collector = *collectors[c.query];
                 collector.offer(block.slot(c.row),
-                                measure.distance(c.query, c.distance, block, c.row));
+                                measure.distance(c.query, c.distance, block.factors, c.row));
                 limits[c.query] = measure.limit(c.query, float(collector.threshold()));
             }
             count = 0;

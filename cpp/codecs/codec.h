@@ -65,6 +65,8 @@ struct ScoreError {
     bool random = false;
 };
 
+constexpr size_t kSinglesTogether = 32;
+
 // Some queries, made ready. Const, so several threads may use one at once, each with scratch of its
 // own.
 class Scorer {
@@ -75,9 +77,10 @@ class Scorer {
     // The same for chosen rows of the block, whatever its admit says.
     virtual void gather(const Block& block, const uint32_t* rows, size_t n,
                         Collector* const* collectors) const = 0;
-    // The canonical distance of a single code that isn't in a group, from a query. factor: null if
-    // the codec has none.
-    virtual double distance(size_t query, const std::byte* code, const float* factor) const = 0;
+    // The canonical distances of n codes, at most kSinglesTogether, from a query. They lie
+    // anywhere, but in no group. factors: one for each, whatever it is if the codec has none.
+    virtual void distances(size_t query, const uint8_t* const* codes, const float* factors,
+                           size_t n, double* out) const = 0;
     virtual ScoreError error(size_t) const { return {}; }  // of a query; for codecs that refine
 };
 

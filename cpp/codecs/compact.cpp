@@ -190,11 +190,10 @@ class CompactScorer final : public Scorer {
         for (size_t q = 0; q < n_; ++q) score(q, block, rows, n, *collectors[q]);
     }
 
-    double distance(size_t query, const std::byte* bytes, const float*) const override {
-        const auto* const code = reinterpret_cast<const uint8_t*>(bytes);
-        double value;
-        queries_->values(query, code + trained_->payload_at(), 0, 1, &value);
-        return double(distance_of(query, code, value));
+    void distances(size_t query, const uint8_t* const* codes, const float*, size_t n,
+                   double* out) const override {
+        queries_->values(query, codes, trained_->payload_at(), n, out);
+        for (size_t i = 0; i < n; ++i) out[i] = double(distance_of(query, codes[i], out[i]));
     }
 
     ScoreError error(size_t query) const override { return errors_[query]; }
@@ -227,29 +226,28 @@ class CompactScorer final : public Scorer {
     // Canonical distances.
     void score(size_t q, const Block& block, const uint32_t* rows, size_t n,
                Collector& collector) const {
-        constexpr size_t kAtOnce = 32;
-        const size_t code_bytes = trained_->code_bytes(), payload_at = trained_->payload_at();
+        constexpr size_t kAtOnce = kSinglesTogether;
+        const size_t code_bytes = trained_->code_bytes();
         const auto* const in = reinterpret_cast<const uint8_t*>(block.codes);
-        std::vector<uint8_t> codes(std::min(kAtOnce, n) * code_bytes);
-        double values[kAtOnce];
+        const uint8_t* codes[kAtOnce];
+        std::vector<uint8_t> taken(block.grouped ? std::min(kAtOnce, n) * code_bytes : 0);
+        double found[kAtOnce];
         collector.passed(n);
         for (size_t begin = 0; begin < n; begin += kAtOnce) {
             const size_t m = std::min(kAtOnce, n - begin);
             for (size_t i = 0; i < m; ++i) {
-                uint8_t* const code = codes.data() + i * code_bytes;
                 const size_t row = rows[begin + i];
-                if (block.grouped) {
-                    take_lane(in + row / kGroupLanes * group_size(code_bytes), code_bytes,
-                              row % kGroupLanes, code);
-                } else {
-                    std::memcpy(code, in + row * code_bytes, code_bytes);
-                }
+                codes[i] = in + row * code_bytes;
+                if (!block.grouped) continue;
+                uint8_t* const code = taken.data() + i * code_bytes;
+                take_lane(in + row / kGroupLanes * group_size(code_bytes), code_bytes,
+                          row % kGroupLanes, code);
+                codes[i] = code;
             }
-            queries_->values(q, codes.data() + payload_at, code_bytes, m, values);
+            distances(q, codes, nullptr, m, found);
             for (size_t i = 0; i < m; ++i) {
-                const float distance = distance_of(q, codes.data() + i * code_bytes, values[i]);
-                if (distance <= collector.threshold()) {
-                    collector.offer(block.slot(rows[begin + i]), distance);
+                if (found[i] <= collector.threshold()) {
+                    collector.offer(block.slot(rows[begin + i]), found[i]);
                 }
             }
         }

@@ -24,8 +24,9 @@ namespace nearbit {
 class QuantisedQueries {
   public:
     virtual ~QuantisedQueries() = default;
-    // The values of n codes (their payloads, stride bytes apart) for query q.
-    virtual void values(size_t q, const uint8_t* payloads, size_t stride, size_t n,
+    // The values of n codes, at most kSinglesTogether, for query q. Payloads begin so many bytes
+    // into them.
+    virtual void values(size_t q, const uint8_t* const* codes, size_t payload_at, size_t n,
                         double* values) const = 0;
     // Reports every row of which norm - scale * value may be at most bounds[q]. Bounds are read
     // again whenever the sink was drained.

@@ -119,12 +119,15 @@ class DenseScorer final : public Scorer {
         }
     }
 
-    double distance(size_t query, const std::byte* code, const float* factor) const override {
-        float out;
-        Rows::kernels().gather(form_, queries_ + query * dim_, dim_,
-                               reinterpret_cast<const typename Rows::Number*>(code), factor,
-                               nullptr, 1, &out);
-        return double(out);
+    void distances(size_t query, const uint8_t* const* codes, const float* factors, size_t n,
+                   double* out) const override {
+        const typename Rows::Number* rows[kSinglesTogether] = {};
+        float found[kSinglesTogether];
+        for (size_t i = 0; i < n; ++i) {
+            rows[i] = reinterpret_cast<const typename Rows::Number*>(codes[i]);
+        }
+        Rows::kernels().gather_at(form_, queries_ + query * dim_, dim_, rows, factors, n, found);
+        std::copy_n(found, n, out);
     }
 
   private:

@@ -74,23 +74,17 @@ class GridQueries final : public QuantisedQueries {
     }
 
     // What counts, exactly: whole sums.
-    void values(size_t q, const uint8_t* payloads, size_t stride, size_t n,
+    void values(size_t q, const uint8_t* const* codes, size_t payload_at, size_t n,
                 double* values) const override {
-        constexpr size_t kAtOnce = 64;
-        int64_t sums[kAtOnce];
+        int64_t sums[kSinglesTogether];
+        if (single_) {
+            kernels_.number_sums(ints(q), padded_, levels_.count(), codes, payload_at, n, sums);
+        } else {
+            const GridQuery query = {ints(q), levels_.dims.data(), levels_.count()};
+            kernels_.grid_sums(query, codes, payload_at, n, sums);
+        }
         const State& s = states_[q];
-        for (size_t i = 0; single_ && i < n; ++i) {
-            const int64_t sum =
-                kernels_.number_sum(ints(q), payloads + i * stride, padded_, levels_.count());
-            values[i] = s.gain * double(sum) + s.offset;
-        }
-        if (single_) return;
-        const GridQuery query = {ints(q), levels_.dims.data(), levels_.count()};
-        for (size_t begin = 0; begin < n; begin += kAtOnce) {
-            const size_t m = std::min(kAtOnce, n - begin);
-            kernels_.grid_sums(query, payloads + begin * stride, stride, nullptr, m, sums);
-            for (size_t i = 0; i < m; ++i) values[begin + i] = s.gain * double(sums[i]) + s.offset;
-        }
+        for (size_t i = 0; i < n; ++i) values[i] = s.gain * double(sums[i]) + s.offset;
     }
 
     void scan(const CodesBlock& block, const float* bounds, Sink* sink) const override {
@@ -214,7 +208,7 @@ class GridQueries final : public QuantisedQueries {
 class Grid final : public Quantiser {
   public:
     // middles empty: a code is a direction, and each row finds its own multiple of the steps.
-    // single: of numbers instead of planes, each of 4 or 8 bits (CodesKernels::number_sum).
+    // single: of numbers instead of planes, each of 4 or 8 bits (CodesKernels::number_sums).
     Grid(std::vector<uint32_t> level_dims, std::vector<float> middles, std::vector<float> steps,
          bool single = false)
         : levels_(std::move(level_dims)),

@@ -62,11 +62,14 @@ class IntScorer final : public Scorer {
         }
     }
 
-    double distance(size_t query, const std::byte* code, const float*) const override {
-        double sum, squared_norm;
-        kernels_.gather(form_, type_, queries_.data() + query * dim_, dim_,
-                        reinterpret_cast<const uint8_t*>(code), nullptr, 1, &sum, &squared_norm);
-        return distance_of(query, sum, squared_norm);
+    void distances(size_t query, const uint8_t* const* codes, const float*, size_t n,
+                   double* out) const override {
+        for (size_t i = 0; i < n; ++i) {
+            double sum, squared_norm;
+            kernels_.gather(form_, type_, queries_.data() + query * dim_, dim_, codes[i], nullptr,
+                            1, &sum, &squared_norm);
+            out[i] = distance_of(query, sum, squared_norm);
+        }
     }
 
   private:

@@ -50,11 +50,11 @@ class PqQueries final : public QuantisedQueries {
         for (size_t q = 0; q < n; ++q) prepare(q, codebooks, columns, z + q * codebooks.dim);
     }
 
-    void values(size_t q, const uint8_t* payloads, size_t stride, size_t n,
+    void values(size_t q, const uint8_t* const* codes, size_t payload_at, size_t n,
                 double* values) const override {
         const int32_t* const tables = products_.data() + q * m_ * k_;
         for (size_t i = 0; i < n; ++i) {
-            const uint8_t* const code = payloads + i * stride;
+            const uint8_t* const code = codes[i] + payload_at;
             int32_t sum = 0;
             for (size_t s = 0; s < m_; ++s) {
                 const uint32_t number = k_ == 256    ? code[s]

@@ -4,13 +4,12 @@ namespace nearbit {
 namespace {
 
 constexpr size_t kStepBytes = size_t(1) << 20, kStepRows = 1024;
-constexpr size_t kAhead = 4;  // rows that are on their way from memory while one is scored
-
+constexpr size_t kTogether = 8;  // rows that are scored while the next are on their way from memory
 }  // namespace
 
 // The worst of the hits is on top of a heap.
-void Refining::Nearest::offer(uint32_t slot, double distance) {
-    const Hit hit = {distance, id, slot};
+void Refining::Nearest::offer(const Hit& hit) {
+    if (!(hit.distance <= threshold_)) return;  // NaN, from a damaged file, isn't kept either
     if (hits.size() == k_) {
         if (!(hit < hits.front())) return;
         std::pop_heap(hits.begin(), hits.end());
@@ -28,13 +27,21 @@ Refining::Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreErr
 
 bool Refining::step(const Flat& fine, const Scorer& scorer) {
     const size_t row_bytes = fine.codec().code_bytes(), n = candidates_.size();
+    const size_t begin = at_;
     const size_t end = std::min(n, at_ + std::clamp<size_t>(kStepBytes / row_bytes, 1, kStepRows));
-    for (size_t i = at_; i < std::min(n, at_ + kAhead); ++i) fine.prefetch(candidates_[i].slot);
-    for (; at_ < end; ++at_) {
-        if (candidates_[at_].distance - reach_ > nearest_.threshold()) return false;
-        if (at_ + kAhead < n) fine.prefetch(candidates_[at_ + kAhead].slot);
-        nearest_.id = candidates_[at_].id;
-        fine.score(scorer, candidates_[at_].slot, nearest_);
+    uint32_t slots[2 * kTogether];
+    double distances[kTogether];
+    while (at_ < end) {
+        const size_t m = std::min(kTogether, end - at_);
+        const size_t n_ahead = std::min(2 * kTogether, end - at_);
+        for (size_t i = 0; i < n_ahead; ++i) slots[i] = candidates_[at_ + i].slot;
+        const size_t n_asked = at_ == begin ? 0 : m;  // by the time before
+        fine.prefetch(slots + n_asked, n_ahead - n_asked);
+        fine.distances(scorer, 0, slots, m, distances);
+        for (size_t i = 0; i < m; ++i, ++at_) {
+            if (candidates_[at_].distance - reach_ > nearest_.threshold()) return false;
+            nearest_.offer({distances[i], candidates_[at_].id, slots[i]});
+        }
     }
     return at_ < n;
 }

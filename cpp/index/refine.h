@@ -35,15 +35,16 @@ class Refining {
 
   private:
     // Its threshold is always the k-th best distance, which Best only finds out now and then.
-    class Nearest final : public Collector {
+    class Nearest {
       public:
-        Nearest(size_t k, float radius) : k_(k) { threshold_ = Best::largest_within(radius); }
-        void offer(uint32_t slot, double distance) override;
-        int64_t id = 0;  // of what is offered
+        Nearest(size_t k, float radius) : k_(k), threshold_(Best::largest_within(radius)) {}
+        void offer(const Hit& hit);
+        double threshold() const { return threshold_; }
         std::vector<Hit> hits;
 
       private:
         size_t k_;
+        double threshold_;
     };
 
     const std::vector<Hit> candidates_;

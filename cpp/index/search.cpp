@@ -141,8 +141,10 @@ class Index::Searching final : public Searched {
         size_t degree() const { return store.graph->degree(); }
         std::span<const uint32_t> entries() const { return store.graph->entries(); }
         const uint32_t* links(uint32_t slot) const { return store.graph->links(slot); }
-        double distance(uint32_t slot) const { return store.rows().distance(scorer, query, slot); }
-        void prefetch(uint32_t slot) const { store.rows().prefetch(slot); }
+        void prefetch(const uint32_t* slots, size_t n) const { store.rows().prefetch(slots, n); }
+        void distances(const uint32_t* slots, size_t n, double* out) const {
+            store.rows().distances(scorer, query, slots, n, out);
+        }
         void prefetch_links(uint32_t slot) const { store.graph->prefetch_links(slot); }
         bool admits(uint32_t slot) const {
             return slot < n_rows && (admit == nullptr || test_bit(admit->words.data(), slot));

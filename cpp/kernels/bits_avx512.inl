@@ -31,6 +31,6 @@ size_t packed_size(uint32_t nq, size_t n_bytes) {
 
 }  // namespace bits
 
-constexpr BitsKernels bits_kernels = {bits::gather,         bits::scan,         bits::tile,
-                                      bits::tile_workspace, bits::pack_queries, bits::packed_size,
-                                      bits::scan_counted,   bits::tile_counted};
+constexpr BitsKernels bits_kernels = {bits::gather,      bits::gather_at,      bits::scan,
+                                      bits::tile,        bits::tile_workspace, bits::pack_queries,
+                                      bits::packed_size, bits::scan_counted,   bits::tile_counted};

@@ -185,6 +185,12 @@ inline void with_shape(const uint8_t* query, size_t n_bytes, Use use) {
     with_whole_rows(query, n_bytes, use);
 }
 
+inline uint32_t sum_of(__m256i lanes) {
+    const __m128i two =
+        _mm_add_epi64(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    return uint32_t(_mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two))));
+}
+
 // One distance, of a row of any length, reading nothing but the row.
 inline uint32_t one_by_words(const uint8_t* query, const uint8_t* row, size_t n_bytes) {
     uint64_t sum = 0;
@@ -198,10 +204,7 @@ inline uint32_t one_by_words(const uint8_t* query, const uint8_t* row, size_t n_
 // The same, the faster way.
 inline uint32_t one_distance(const uint8_t* query, const uint8_t* row, size_t n_bytes) {
     if (n_bytes < 64) return one_by_words(query, row, n_bytes);
-    const __m256i lanes = AnyLength(query, n_bytes).lanes(row);
-    const __m128i two =
-        _mm_add_epi64(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
-    return uint32_t(_mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two))));
+    return sum_of(AnyLength(query, n_bytes).lanes(row));
 }
 
 }  // namespace bits

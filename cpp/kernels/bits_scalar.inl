@@ -32,6 +32,11 @@ void bits_gather(const uint8_t* query, size_t n_bytes, const uint8_t* rows, cons
     }
 }
 
+void bits_gather_at(const uint8_t* query, size_t n_bytes, const uint8_t* const* rows, size_t n,
+                    uint32_t* out) {
+    for (size_t i = 0; i < n; ++i) out[i] = hamming(query, rows[i], n_bytes);
+}
+
 void bits_scan(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
                const int32_t* threshold, Sink* sink) {
     for (uint32_t row = 0; row < block.n; ++row) {
@@ -82,6 +87,6 @@ void bits_scan_counted(const uint8_t* query, size_t n_bytes, const BitsBlock& bl
     bits_tile_counted(query, 1, n_bytes, block, limit, sink);
 }
 
-constexpr BitsKernels bits_kernels = {bits_gather,       bits_scan,         bits_tile,
-                                      bits_no_bytes,     bits_pack_queries, bits_no_bytes,
-                                      bits_scan_counted, bits_tile_counted};
+constexpr BitsKernels bits_kernels = {bits_gather,   bits_gather_at,    bits_scan,
+                                      bits_tile,     bits_no_bytes,     bits_pack_queries,
+                                      bits_no_bytes, bits_scan_counted, bits_tile_counted};

@@ -119,10 +119,10 @@ inline int64_t plain_level(const int16_t* values, const uint8_t* level, uint32_t
     return sum;
 }
 
-void grid_sums(const GridQuery& query, const uint8_t* payload, size_t stride, const uint32_t* which,
-               size_t n, int64_t* out) {
+void grid_sums(const GridQuery& query, const uint8_t* const* codes, size_t first_byte, size_t n,
+               int64_t* out) {
     for (size_t i = 0; i < n; ++i) {
-        const uint8_t* level = payload + (which ? which[i] : i) * stride;
+        const uint8_t* level = codes[i] + first_byte;
         int64_t sum = 0;
         for (uint32_t l = 0; l < query.levels; ++l) {
             const uint32_t dims = query.level_dims[l];
@@ -133,7 +133,7 @@ void grid_sums(const GridQuery& query, const uint8_t* payload, size_t stride, co
     }
 }
 
-int64_t number_sum(const int16_t* values, const uint8_t* numbers, size_t n, uint32_t bits) {
+inline int64_t number_sum(const int16_t* values, const uint8_t* numbers, size_t n, uint32_t bits) {
     int64_t sum = 0;
     if (bits == 8) {
         for (size_t j = 0; j < n; ++j) sum += int64_t(values[j]) * numbers[j];
@@ -149,7 +149,12 @@ int64_t number_sum(const int16_t* values, const uint8_t* numbers, size_t n, uint
     return sum;
 }
 
+void number_sums(const int16_t* values, size_t dim, uint32_t bits, const uint8_t* const* codes,
+                 size_t first_byte, size_t n, int64_t* out) {
+    for (size_t i = 0; i < n; ++i) out[i] = number_sum(values, codes[i] + first_byte, dim, bits);
+}
+
 }  // namespace codes
 
 constexpr CodesKernels codes_kernels = {codes::nibble_scan, codes::byte_scan, codes::nibble_tile,
-                                        codes::byte_tile,   codes::grid_sums, codes::number_sum};
+                                        codes::byte_tile,   codes::grid_sums, codes::number_sums};

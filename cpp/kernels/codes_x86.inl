@@ -435,10 +435,10 @@ void byte_tile(const ByteTile& tile, const CodesBlock& block, Sink* sink) {
 
 // ------------------------------------------------------------------------------------- grids
 
-void grid_sums(const GridQuery& query, const uint8_t* payload, size_t stride, const uint32_t* which,
-               size_t n, int64_t* out) {
+void grid_sums(const GridQuery& query, const uint8_t* const* codes, size_t first_byte, size_t n,
+               int64_t* out) {
     for (size_t i = 0; i < n; ++i) {
-        const uint8_t* level = payload + (which ? which[i] : i) * stride;
+        const uint8_t* level = codes[i] + first_byte;
         int64_t sum = 0;
         for (uint32_t l = 0; l < query.levels; ++l) {
             const uint32_t dims = query.level_dims[l];
@@ -463,37 +463,38 @@ inline __m256i sixteen_products(const int16_t* values, __m128i numbers) {
                              _mm256_cvtepu8_epi16(numbers));
 }
 
-// 384 dimensions of 4 bits take 36 products; the planes of the same code take four passes over all
-// values.
-NEARBIT_HOT int64_t number_sum(const int16_t* values, const uint8_t* numbers, size_t n,
-                               uint32_t bits) {
+// 512 pairs of products of 12 and 8 bits fit in 32 bits with a sign.
+int64_t byte_sum(const int16_t* values, const uint8_t* numbers, size_t dim) {
     __m256i sums = _mm256_setzero_si256();
     int64_t sum = 0;
     size_t at = 0;
-    if (bits == 8) {
-        // 512 pairs of products of 12 and 8 bits fit in 32 bits with a sign.
-        for (size_t in_sums = 0; at + 16 <= n; at += 16) {
-            sums = _mm256_add_epi32(
-                sums,
-                sixteen_products(values + at,
-                                 _mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers + at))));
-            if (++in_sums < 512) continue;
-            sum += sum_of_eight(sums);
-            sums = _mm256_setzero_si256();
-            in_sums = 0;
-        }
-        for (; at < n; ++at) sum += int64_t(values[at]) * numbers[at];
-        return sum + sum_of_eight(sums);
+    for (size_t in_sums = 0; at + 16 <= dim; at += 16) {
+        const __m128i some = _mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers + at));
+        sums = _mm256_add_epi32(sums, sixteen_products(values + at, some));
+        if (++in_sums < 512) continue;
+        sum += sum_of_eight(sums);
+        sums = _mm256_setzero_si256();
+        in_sums = 0;
     }
+    for (; at < dim; ++at) sum += int64_t(values[at]) * numbers[at];
+    return sum + sum_of_eight(sums);
+}
+
+// 384 dimensions of 4 bits take 36 products; the planes of the same code take four passes over all
+// values.
+int64_t nibble_sum(const int16_t* values, const uint8_t* numbers, size_t dim) {
+    __m256i sums = _mm256_setzero_si256();
     const __m128i low = _mm_set1_epi8(15);
-    for (; at + 32 <= n; at += 32, numbers += 16) {
+    size_t at = 0;
+    for (; at + 32 <= dim; at += 32, numbers += 16) {
         const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers));
         const __m256i first = sixteen_products(values + at, _mm_and_si128(both, low));
         const __m256i second =
             sixteen_products(values + at + 16, _mm_and_si128(_mm_srli_epi16(both, 4), low));
         sums = _mm256_add_epi32(sums, _mm256_add_epi32(first, second));
     }
-    const size_t half = (n - at) / 2;
+    int64_t sum = 0;
+    const size_t half = (dim - at) / 2;
     for (size_t i = 0; i < half; ++i) {
         sum += int64_t(values[at + i]) * (numbers[i] & 15);
         sum += int64_t(values[at + half + i]) * (numbers[i] >> 4);
@@ -501,9 +502,15 @@ NEARBIT_HOT int64_t number_sum(const int16_t* values, const uint8_t* numbers, si
     return sum + sum_of_eight(sums);
 }
 
+void number_sums(const int16_t* values, size_t dim, uint32_t bits, const uint8_t* const* codes,
+                 size_t first_byte, size_t n, int64_t* out) {
+    const auto sum_of = bits == 8 ? byte_sum : nibble_sum;
+    for (size_t i = 0; i < n; ++i) out[i] = sum_of(values, codes[i] + first_byte, dim);
+}
+
 }  // namespace codes
 
 constexpr CodesKernels codes_kernels = {codes::nibble_scan, codes::byte_scan, codes::nibble_tile,
-                                        codes::byte_tile,   codes::grid_sums, codes::number_sum};
+                                        codes::byte_tile,   codes::grid_sums, codes::number_sums};
 
 #undef NEARBIT_HOT

@@ -91,6 +91,14 @@ void dense_gather(DenseForm form, const float* query, size_t dim, const Number* 
     }
 }
 
+template <class Number>
+void dense_gather_at(DenseForm form, const float* query, size_t dim, const Number* const* rows,
+                     const float* factors, size_t n, float* out) {
+    for (size_t i = 0; i < n; ++i) {
+        out[i] = distance(form, query, rows[i], dim, factors ? factors + i : nullptr);
+    }
+}
+
 template <class Block>
 void dense_scan(DenseForm form, const float* query, size_t dim, const Block& block,
                 const float* threshold, Sink* sink) {
@@ -141,8 +149,9 @@ void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
 }
 
 constexpr DenseKernels dense_kernels = {
-    dense_squared_norms,  dense_gather<float>, dense_scan<DenseBlock>, dense_tile,
-    dense_tile_workspace, dense_pack_queries,  dense_packed_size,      ~0u,
+    dense_squared_norms,    dense_gather<float>, dense_gather_at<float>,
+    dense_scan<DenseBlock>, dense_tile,          dense_tile_workspace,
+    dense_pack_queries,     dense_packed_size,   ~0u,
     dense_pack_signs};
 
 void half_widen(const Half* halves, size_t n, float* out) {
@@ -154,4 +163,4 @@ void half_narrow(const float* numbers, size_t n, Half* out) {
 }
 
 constexpr HalfKernels half_kernels = {half_narrow, half_widen, dense_gather<Half>,
-                                      dense_scan<HalfBlock>};
+                                      dense_gather_at<Half>, dense_scan<HalfBlock>};

@@ -166,25 +166,43 @@ struct LongQuery {
     }
 };
 
-// The canonical distances to n rows, 1 or 4 of them, in the first lanes. Rows are walked one after
-// the other: four neighbouring rows in step would be four streams close together, which the
-// prefetchers like least.
-template <uint32_t n, class Query, class Number>
-NEARBIT_HOT __m128 distances(const Query& query, const Number* rows, size_t dim,
-                             const float* factors, const uint32_t* row) {
-    __m256 a = query.lanes(rows + row[0] * dim), b = a, c = a, d = a;
+// The canonical distances to n rows, 1 or 4 of them, in the first lanes; at(i) is the i-th and
+// factor(i) its factor. Rows are walked one after the other: four neighbouring rows in step would
+// be four streams close together, which the prefetchers like least.
+template <uint32_t n, class Query, class At, class Factor>
+NEARBIT_HOT __m128 distances(const Query& query, const At& at, const Factor& factor) {
+    __m256 a = query.lanes(at(0)), b = a, c = a, d = a;
     if constexpr (n == 4) {
-        b = query.lanes(rows + row[1] * dim);
-        c = query.lanes(rows + row[2] * dim);
-        d = query.lanes(rows + row[3] * dim);
+        b = query.lanes(at(1));
+        c = query.lanes(at(2));
+        d = query.lanes(at(3));
     }
     const __m128 sums = sum_lanes(a, b, c, d);
     if constexpr (Query::kForm == DenseForm::kL2) return sums;
     if constexpr (Query::kForm == DenseForm::kIp) return _mm_sub_ps(_mm_setzero_ps(), sums);
-    const __m128 f = n == 1 ? _mm_load_ss(factors + row[0])
-                            : _mm_setr_ps(factors[row[0]], factors[row[1 % n]], factors[row[2 % n]],
-                                          factors[row[3 % n]]);
+    const __m128 f = n == 1 ? _mm_set_ss(factor(0))
+                            : _mm_setr_ps(factor(0), factor(1 % n), factor(2 % n), factor(3 % n));
     return _mm_max_ps(_mm_sub_ps(_mm_set1_ps(1.0f), _mm_mul_ps(f, sums)), _mm_setzero_ps());
+}
+// Of rows by their numbers. No lambdas: GCC would ask for C++'s library to clean them up at -O0.
+template <class Number>
+struct RowsByNumber {
+    const Number* rows;
+    size_t dim;
+    const uint32_t* row;
+    NEARBIT_HOT const Number* operator()(uint32_t i) const { return rows + row[i] * dim; }
+};
+struct FactorsByNumber {
+    const float* factors;
+    const uint32_t* row;
+    NEARBIT_HOT float operator()(uint32_t i) const { return factors[row[i]]; }
+};
+template <uint32_t n, class Query, class Number>
+NEARBIT_HOT __m128 distances(const Query& query, const Number* rows, size_t dim,
+                             const float* factors, const uint32_t* row) {
+    const RowsByNumber<Number> at = {rows, dim, row};
+    const FactorsByNumber factor = {factors, row};
+    return distances<n>(query, at, factor);
 }
 
 template <DenseForm kForm, class Body>
@@ -224,6 +242,18 @@ void dense_gather(DenseForm form, const float* query, size_t dim, const Number* 
             row[0] = which ? which[i] : uint32_t(i);
             _mm_store_ss(out + i, distances<1>(q, rows, dim, factors, row));
         }
+    });
+}
+
+template <class Number>
+void dense_gather_at(DenseForm form, const float* query, size_t dim, const Number* const* rows,
+                     const float* factors, size_t n, float* out) {
+    with_query(form, query, dim, [=](const auto& q) {
+        size_t i = 0;
+        const auto at = [&](uint32_t lane) noexcept { return rows[i + lane]; };
+        const auto factor = [&](uint32_t lane) noexcept { return factors[i + lane]; };
+        for (; i + 4 <= n; i += 4) _mm_storeu_ps(out + i, distances<4>(q, at, factor));
+        for (; i < n; ++i) _mm_store_ss(out + i, distances<1>(q, at, factor));
     });
 }
 
@@ -360,9 +390,9 @@ void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
 #include "kernels/nearest_x86.inl"
 
 constexpr DenseKernels dense_kernels = {
-    dense_squared_norms,  dense_gather<float>, dense_scan<DenseBlock>, dense_tile,
-    dense_tile_workspace, dense_pack_queries,  dense_packed_size,      kPackFrom,
-    dense_pack_signs};
+    dense_squared_norms, dense_gather<float>,  dense_gather_at<float>, dense_scan<DenseBlock>,
+    dense_tile,          dense_tile_workspace, dense_pack_queries,     dense_packed_size,
+    kPackFrom,           dense_pack_signs};
 
 // ------------------------------------------------------------------------------------- halves
 
@@ -385,7 +415,7 @@ void half_narrow(const float* numbers, size_t n, Half* out) {
 }
 
 constexpr HalfKernels half_kernels = {half_narrow, half_widen, dense_gather<Half>,
-                                      dense_scan<HalfBlock>};
+                                      dense_gather_at<Half>, dense_scan<HalfBlock>};
 
 constexpr NearestKernels nearest_kernels = {nearest_rows, nearest_workspace, nearest_pack,
                                             nearest_packed_size};

@@ -73,6 +73,10 @@ struct DenseKernels {
     void (*gather)(DenseForm form, const float* query, size_t dim, const float* rows,
                    const float* factors, const uint32_t* which, size_t n, float* out);
 
+    // The same for n rows that lie anywhere. factors: one for each, as for gather.
+    void (*gather_at)(DenseForm form, const float* query, size_t dim, const float* const* rows,
+                      const float* factors, size_t n, float* out);
+
     // Every admitted row with canonical distance <= *threshold. block.factors as for gather.
     void (*scan)(DenseForm form, const float* query, size_t dim, const DenseBlock& block,
                  const float* threshold, Sink* sink);
@@ -115,6 +119,8 @@ struct HalfKernels {
     // As those of DenseKernels.
     void (*gather)(DenseForm form, const float* query, size_t dim, const Half* rows,
                    const float* factors, const uint32_t* which, size_t n, float* out);
+    void (*gather_at)(DenseForm form, const float* query, size_t dim, const Half* const* rows,
+                      const float* factors, size_t n, float* out);
     void (*scan)(DenseForm form, const float* query, size_t dim, const HalfBlock& block,
                  const float* threshold, Sink* sink);
 };
@@ -175,6 +181,10 @@ struct CountedLimit {
 struct BitsKernels {
     void (*gather)(const uint8_t* query, size_t n_bytes, const uint8_t* rows, const uint32_t* which,
                    size_t n, uint32_t* out);
+
+    // The same for n rows that lie anywhere.
+    void (*gather_at)(const uint8_t* query, size_t n_bytes, const uint8_t* const* rows, size_t n,
+                      uint32_t* out);
 
     // Every admitted row with distance <= *threshold; a negative threshold admits none.
     void (*scan)(const uint8_t* query, size_t n_bytes, const BitsBlock& block,
@@ -296,16 +306,17 @@ struct CodesKernels {
     void (*nibble_tile)(const NibbleTile& tile, const CodesBlock& block, Sink* sink);
     void (*byte_tile)(const ByteTile& tile, const CodesBlock& block, Sink* sink);
 
-    // sum over l of 2^(levels - 1 - l) * (sum of the values at level l's set bits), exact, of
-    // chosen rows (null: rows 0..n-1). payload: of row 0, its bytes one behind the other; row i's
-    // are at payload + i * stride.
-    void (*grid_sums)(const GridQuery& query, const uint8_t* payload, size_t stride,
-                      const uint32_t* which, size_t n, int64_t* out);
+    // sum over l of 2^(levels - 1 - l) * (sum of the values at level l's set bits), exact, for each
+    // of n payloads, from byte `first_byte` on of codes that lie anywhere.
+    void (*grid_sums)(const GridQuery& query, const uint8_t* const* codes, size_t first_byte,
+                      size_t n, int64_t* out);
 
-    // sum of values_j * number_j over n dimensions, a multiple of 8 and at most 65,536, exact.
-    // Numbers of 8 bits are bytes; of 4 bits, each 32 dimensions (the last 8, 16 or 24 if n is no
+    // sum of values_j * number_j over dim dimensions, a multiple of 8 and at most 65,536, exact,
+    // for each of n rows of numbers, from byte `first_byte` on of codes that lie anywhere. Numbers
+    // of 8 bits are bytes; of 4 bits, each 32 dimensions (the last 8, 16 or 24 if dim is no
     // multiple of 32) are the low halves of their bytes, in order, and then the high halves.
-    int64_t (*number_sum)(const int16_t* values, const uint8_t* numbers, size_t n, uint32_t bits);
+    void (*number_sums)(const int16_t* values, size_t dim, uint32_t bits,
+                        const uint8_t* const* codes, size_t first_byte, size_t n, int64_t* out);
 };
 
 // ------------------------------------------------------------------------------------- nearest

@@ -1,6 +1,7 @@
 #include "layouts/flat.h"
 
 #include "base/bits.h"
+#include "base/prefetch.h"
 
 namespace nearbit {
 namespace {
@@ -74,27 +75,28 @@ void Flat::decode(size_t slot, std::byte* row) const {
     codec_->decode(code(slot, scratch.data()), 1, row);
 }
 
-void Flat::score(const Scorer& scorer, size_t slot, Collector& collector) const {
-    const Block block = {.codes = codes_.at(slot),
-                         .factors = factor(slot),
-                         .admit = nullptr,
-                         .slots = nullptr,
-                         .first_slot = uint32_t(slot),
-                         .n = 1};
-    const uint32_t row = 0;
-    Collector* const collectors = &collector;
-    scorer.gather(block, &row, 1, &collectors);
+void Flat::prefetch(const uint32_t* slots, size_t n) const {
+    constexpr size_t kMost = 1024;  // prefetchers take over where rows are longer
+    const size_t n_bytes = std::min(codes_.item_bytes(), kMost);
+    for (size_t i = 0; i < n; ++i) {
+        nearbit::prefetch(codes_.at(slots[i]), n_bytes);
+        if (factors_.item_bytes() != 0) nearbit::prefetch(factors_.at(slots[i]), sizeof(float));
+    }
 }
 
-void Flat::prefetch([[maybe_unused]] size_t slot) const {
-#if defined(__GNUC__)
-    constexpr size_t kLine = 64, kMost = 1024;  // prefetchers take over where rows are longer
-    const std::byte* const code = codes_.at(slot);
-    for (size_t at = 0; at < std::min(codes_.item_bytes(), kMost); at += kLine) {
-        __builtin_prefetch(code + at);
+void Flat::distances(const Scorer& scorer, size_t query, const uint32_t* slots, size_t n,
+                     double* out) const {
+    constexpr size_t kTogether = kSinglesTogether;
+    const uint8_t* codes[kTogether];
+    float factors[kTogether];
+    for (size_t begin = 0, m; begin < n; begin += m) {
+        m = std::min(kTogether, n - begin);
+        for (size_t i = 0; i < m; ++i) {
+            codes[i] = reinterpret_cast<const uint8_t*>(codes_.at(slots[begin + i]));
+            if (factors_.item_bytes() != 0) factors[i] = *factor(slots[begin + i]);
+        }
+        scorer.distances(query, codes, factors, m, out + begin);
     }
-    if (factors_.item_bytes() != 0) __builtin_prefetch(factors_.at(slot));
-#endif
 }
 
 template <class Visit>

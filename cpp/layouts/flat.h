@@ -42,15 +42,10 @@ class Flat {
                                           : nullptr;
     }
     void decode(size_t slot, std::byte* row) const;
-    // The distance of a single code, of codes that aren't grouped.
-    double distance(const Scorer& scorer, size_t query, size_t slot) const {
-        return scorer.distance(query, codes_.at(slot), factor(slot));
-    }
-
-    // Offers a single slot, of codes that aren't grouped.
-    void score(const Scorer& scorer, size_t slot, Collector& collector) const;
-    // Begins to fetch a code from memory.
-    void prefetch(size_t slot) const;
+    // Of codes that aren't grouped: begins to fetch some from memory, and their distances.
+    void prefetch(const uint32_t* slots, size_t n) const;
+    void distances(const Scorer& scorer, size_t query, const uint32_t* slots, size_t n,
+                   double* out) const;
 
     // Offers the admitted slots of begin..end-1 to the scorer's collectors. begin is a multiple of
     // 64.

@@ -9,13 +9,6 @@ Graph::Graph(const GraphSettings& settings)
     : settings_(settings),
       links_(settings.degree * sizeof(uint32_t), chunk_items(settings.degree * sizeof(uint32_t))) {}
 
-void Graph::prefetch_links([[maybe_unused]] size_t slot) const {
-#if defined(__GNUC__)
-    constexpr size_t kLine = 64 / sizeof(uint32_t);
-    for (size_t i = 0; i < degree(); i += kLine) __builtin_prefetch(links(slot) + i);
-#endif
-}
-
 void Graph::view(size_t n_slots, std::vector<uint32_t> entries, uint64_t n_entered) {
     n_entered_ = n_entered;
     n_slots_ = n_slots;

@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/column.h"
 #include "base/memory.h"
+#include "base/prefetch.h"
 #include "codecs/codec.h"
 #include "layouts/slots.h"
 
@@ -44,7 +45,7 @@ class Graph {
     const uint32_t* links(size_t slot) const {
         return reinterpret_cast<const uint32_t*>(links_.at(slot));
     }
-    void prefetch_links(size_t slot) const;
+    void prefetch_links(size_t slot) const { prefetch(links(slot), links_.item_bytes()); }
     // Where walks begin. The first reaches all vertices and is there for ever, though its row may
     // not be live.
     std::span<const uint32_t> entries() const { return entries_; }

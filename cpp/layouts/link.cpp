@@ -36,8 +36,10 @@ struct Linker::View {
     size_t degree() const { return linker.graph_.degree(); }
     std::span<const uint32_t> entries() const { return linker.entries_; }
     const uint32_t* links(uint32_t slot) const { return linker.links(slot); }
-    double distance(uint32_t slot) const { return linker.distance(scorer, slot); }
-    void prefetch(uint32_t slot) const { linker.rows_.prefetch(slot); }
+    void prefetch(const uint32_t* slots, size_t n) const { linker.rows_.prefetch(slots, n); }
+    void distances(const uint32_t* slots, size_t n, double* out) const {
+        linker.rows_.distances(scorer, 0, slots, n, out);
+    }
     void prefetch_links(uint32_t slot) const { linker.graph_.prefetch_links(slot); }
     bool admits(uint32_t slot) const { return slot != from && linker.linkable(slot); }
 };
@@ -81,7 +83,9 @@ std::unique_ptr<Scorer> Linker::scorer(uint32_t slot) const {
 }
 
 double Linker::distance(const Scorer& from, uint32_t to) const {
-    return rows_.distance(from, 0, to);
+    double distance;
+    rows_.distances(from, 0, &to, 1, &distance);
+    return distance;
 }
 
 // ------------------------------------------------------------------------------------ choosing
@@ -96,29 +100,32 @@ class Linker::Among {
         decoded_ = Memory(plain->code_bytes());
     }
     void look_at(uint32_t slot) {
-        slot_ = slot;
-        if (plain_ == nullptr) return;
+        code_ = rows_.code(slot, nullptr);
+        if (plain_ == nullptr) {
+            if (const float* const factor = rows_.factor(slot)) factor_ = *factor;
+            return;
+        }
         rows_.decode(slot, row_.data());
         plain_->encode(row_.data(), 1, decoded_.data(), &factor_, "vectors", slot);
+        code_ = decoded_.data();
     }
     bool covers(double distance) const {
         for (const auto& scorer : chosen_) {
-            const double d = plain_ == nullptr ? rows_.distance(*scorer, 0, slot_)
-                                               : scorer->distance(0, decoded_.data(), &factor_);
+            double d;
+            const auto* const code = reinterpret_cast<const uint8_t*>(code_);
+            scorer->distances(0, &code, &factor_, 1, &d);
             if (d <= distance) return true;
         }
         return false;
     }
     void choose() {
-        chosen_.push_back(plain_ == nullptr
-                              ? rows_.codec().prepare_stored(rows_.code(slot_, nullptr))
-                              : plain_->prepare_stored(decoded_.data()));
+        chosen_.push_back((plain_ == nullptr ? rows_.codec() : *plain_).prepare_stored(code_));
     }
 
   private:
     const Flat& rows_;
     const Codec* const plain_;
-    uint32_t slot_ = 0;
+    const std::byte* code_ = nullptr;  // of the one that is looked at
     Memory row_, decoded_;
     float factor_ = 0;
     std::vector<std::unique_ptr<Scorer>> chosen_;

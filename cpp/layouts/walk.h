@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -11,28 +12,35 @@
 
 namespace nearbit {
 
-// The slots that a walk has scored. A bit each, and a list of the words to clear afterwards: n / 8
-// bytes stay in the cache where a stamp for each slot would not.
+// The slots that a walk has scored. A bit each, and a byte for each cache line of them that is to
+// be cleared afterwards: n / 8 bytes stay in the cache where a stamp for each slot would not.
 class Visited {
   public:
     void start(size_t n_slots) {
-        for (const uint32_t word : touched_) words_[word] = 0;
-        touched_.clear();
-        if (words_.size() < words_for(n_slots)) words_.resize(words_for(n_slots));
+        for (size_t line = 0; line < touched_.size(); ++line) {
+            if (touched_[line] == 0) continue;
+            std::fill_n(words_.data() + line * kLineWords, kLineWords, uint64_t(0));
+            touched_[line] = 0;
+        }
+        const size_t n_lines = n_slots / (64 * kLineWords) + 1;
+        if (touched_.size() >= n_lines) return;
+        words_.resize(n_lines * kLineWords);
+        touched_.resize(n_lines);
     }
     // False: it was there.
     bool insert(uint32_t slot) {
         uint64_t& word = words_[slot / 64];
         const uint64_t bit = uint64_t(1) << (slot % 64);
-        if ((word & bit) != 0) return false;
-        if (word == 0) touched_.push_back(slot / 64);
+        const bool fresh = (word & bit) == 0;
         word |= bit;
-        return true;
+        touched_[slot / (64 * kLineWords)] = 1;
+        return fresh;
     }
 
   private:
+    static constexpr size_t kLineWords = 8;
     Words words_;
-    std::vector<uint32_t> touched_;
+    std::vector<uint8_t> touched_;
 };
 
 // The nearest slots so far, ascending. It has room for `ef` that may be found and whatever others
@@ -49,28 +57,25 @@ class Pool {
         entries_.clear();
         ef_ = ef;
         radius_ = radius;
+        limit_ = double(kInfinity);
         n_admitted_ = next_ = 0;
     }
     // Beyond it nothing can come in any more: the ef-th distance, or the radius if that is larger.
-    double limit() const {
-        if (n_admitted_ < ef_) return double(kInfinity);
-        return std::max(entries_.back().distance, radius_);
-    }
+    double limit() const { return limit_; }
     void insert(double distance, uint32_t slot, bool admitted) {
-        if (!(distance <= limit())) return;  // NaN, from a damaged file, isn't kept either
-        const auto before = [](const Entry& a, const Entry& b) {
-            return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
-        };
-        const Entry entry = {distance, slot, admitted, false};
-        const auto at = std::upper_bound(entries_.begin(), entries_.end(), entry, before);
-        next_ = std::min(next_, size_t(at - entries_.begin()));
-        entries_.insert(at, entry);
+        if (!(distance <= limit_)) return;  // NaN, from a damaged file, isn't kept either
+        const size_t at = place_of(distance, slot);
+        next_ = std::min(next_, at);
+        entries_.push_back({});
+        std::memmove(&entries_[at + 1], &entries_[at], (entries_.size() - 1 - at) * sizeof(Entry));
+        entries_[at] = {distance, slot, admitted, false};
         n_admitted_ += admitted;
         while (n_admitted_ >= ef_ && entries_.back().distance > radius_ &&
                (n_admitted_ > ef_ || !entries_.back().admitted)) {
             n_admitted_ -= entries_.back().admitted;
             entries_.pop_back();
         }
+        if (n_admitted_ >= ef_) limit_ = std::max(entries_.back().distance, radius_);
     }
     // The nearest entry that is not expanded yet, and from now on is; null: all are.
     const Entry* expand_next() {
@@ -79,25 +84,35 @@ class Pool {
         entries_[next_].expanded = true;
         return &entries_[next_++];
     }
-    // The one that expand_next would give.
-    const Entry* peek() const {
-        size_t at = next_;
-        while (at < entries_.size() && entries_[at].expanded) ++at;
-        return at == entries_.size() ? nullptr : &entries_[at];
-    }
     const std::vector<Entry>& entries() const { return entries_; }
 
   private:
+    // Behind all that are nearer, or as near and of smaller slots. Without branches, which would be
+    // guessed wrong half of the time.
+    size_t place_of(double distance, uint32_t slot) const {
+        size_t first = 0;
+        for (size_t n = entries_.size(); n != 0;) {
+            const size_t half = (n + 1) / 2;
+            const Entry& middle = entries_[first + half - 1];
+            const bool behind = int(middle.distance < distance) |
+                                (int(middle.distance == distance) & int(middle.slot < slot));
+            first += behind ? half : 0;
+            n -= half;
+        }
+        return first;
+    }
+
     std::vector<Entry> entries_;
     size_t ef_ = 1, n_admitted_ = 0, next_ = 0;  // entries before next_ are expanded
-    double radius_ = 0;
+    double radius_ = 0, limit_ = double(kInfinity);
 };
 
 // What a thread needs to walk.
 struct WalkScratch {
     Visited visited;
     Pool pool;
-    std::vector<uint32_t> fresh;
+    std::vector<uint32_t> fresh;  // slots that were not seen before
+    std::vector<double> distances;
 };
 // This thread's own; a walk calls nothing that walks.
 WalkScratch& walk_scratch();
@@ -117,31 +132,40 @@ struct WalkCounts {
 //   n_slots()        slots from here on, from a damaged file, are passed over
 //   entries()        where to begin
 //   links(slot)      degree() slots, kNoSlot behind the last
-//   distance(slot)   from the query
-//   prefetch(slot)   begins to fetch what distance(slot) reads, prefetch_links(slot) its links
+//   prefetch(slots, n)        begins to fetch what distances reads, prefetch_links(slot) links
+//   distances(slots, n, out)  from the query
 //   admits(slot)     whether it may be found
 template <class View>
 WalkCounts walk(const View& view, const WalkEffort& effort, WalkScratch& scratch) {
     Visited& visited = scratch.visited;
     Pool& pool = scratch.pool;
-    std::vector<uint32_t>& fresh = scratch.fresh;
     const size_t n_slots = view.n_slots(), degree = view.degree();
     WalkCounts counts;
     visited.start(n_slots);
     pool.start(effort.ef, effort.radius);
 
-    // Slots not seen before are all on their way from memory before the first is scored.
+    scratch.fresh.resize(std::max(degree, view.entries().size()));
+    scratch.distances.resize(scratch.fresh.size());
+    uint32_t* const fresh = scratch.fresh.data();
+    double* const distances = scratch.distances.data();
+
+    // Slots not seen before are all on their way from memory before the first is scored; and so are
+    // the links of those that may come next.
     const auto look_at = [&](const uint32_t* slots, size_t n) {
-        fresh.clear();
+        size_t n_fresh = 0;
         for (size_t i = 0; i < n && slots[i] != kNoSlot; ++i) {
-            if (slots[i] >= n_slots || !visited.insert(slots[i])) continue;
-            view.prefetch(slots[i]);
-            fresh.push_back(slots[i]);
+            if (slots[i] >= n_slots) continue;
+            fresh[n_fresh] = slots[i];
+            n_fresh += visited.insert(slots[i]);
         }
-        for (const uint32_t slot : fresh) {
-            pool.insert(view.distance(slot), slot, view.admits(slot));
+        view.prefetch(fresh, n_fresh);
+        view.distances(fresh, n_fresh, distances);
+        for (size_t i = 0; i < n_fresh; ++i) {
+            if (!(distances[i] <= pool.limit())) continue;
+            view.prefetch_links(fresh[i]);
+            pool.insert(distances[i], fresh[i], view.admits(fresh[i]));
         }
-        counts.distances += fresh.size();
+        counts.distances += n_fresh;
     };
     look_at(view.entries().data(), view.entries().size());
     while (const Pool::Entry* const nearest = pool.expand_next()) {
@@ -151,7 +175,6 @@ WalkCounts walk(const View& view, const WalkEffort& effort, WalkScratch& scratch
         }
         ++counts.hops;
         look_at(view.links(nearest->slot), degree);
-        if (const Pool::Entry* const next = pool.peek()) view.prefetch_links(next->slot);
     }
     return counts;
 }

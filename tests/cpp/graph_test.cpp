@@ -304,8 +304,10 @@ TEST(Walk, PassesOverLinksThatLeadNowhere) {
         size_t degree() const { return 4; }
         std::span<const uint32_t> entries() const { return first; }
         const uint32_t* links(uint32_t) const { return all.data(); }
-        double distance(uint32_t slot) const { return slot; }
-        void prefetch(uint32_t) const {}
+        void prefetch(const uint32_t*, size_t) const {}
+        void distances(const uint32_t* slots, size_t n, double* out) const {
+            std::copy_n(slots, n, out);
+        }
         void prefetch_links(uint32_t) const {}
         bool admits(uint32_t) const { return true; }
     };

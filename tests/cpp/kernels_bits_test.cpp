@@ -279,6 +279,11 @@ TEST_P(BitsKernelsTest, GatherAnswersForChosenRows) {
             for (size_t i = 0; i < problem.n; ++i) {
                 ASSERT_EQ(int32_t(all[i]), problem.distances[i]) << "row " << i;
             }
+            std::vector<const uint8_t*> places;
+            for (const uint32_t row : which) places.push_back(rows.data() + row * n_bytes);
+            std::vector<uint32_t> lone(which.size());
+            kernels().gather_at(query.data(), n_bytes, places.data(), which.size(), lone.data());
+            ASSERT_EQ(lone, chosen);
         }
     }
 }

@@ -404,24 +404,35 @@ TEST(CodesKernels, NumberSumsAreExact) {
         for (const uint32_t bits : {4u, 8u}) {
             for (const bool extreme : {false, true}) {
                 FencedBytes query(2 * n, FencedBytes::kEndsAtFence, 2);
-                FencedBytes numbers(n * bits / 8);
+                constexpr size_t kRows = 5, kFirstByte = 3;
+                const size_t n_bytes = n * bits / 8;
+                FencedBytes numbers(kFirstByte + kRows * n_bytes);
                 auto* const values = reinterpret_cast<int16_t*>(query.data());
                 for (size_t j = 0; j < n; ++j) {
                     values[j] = int16_t(extreme ? -4095 : int(random() % 8191) - 4095);
                 }
-                for (size_t b = 0; b < n * bits / 8; ++b) {
+                for (size_t b = 0; b < kFirstByte + kRows * n_bytes; ++b) {
                     numbers.data()[b] = extreme ? 0xff : uint8_t(random());
                 }
-                int64_t expected = 0;
-                for (size_t j = 0; j < n; ++j) {
-                    const size_t first = j / 32 * 32, half = std::min<size_t>(32, n - first) / 2;
-                    const uint8_t byte = bits == 8 ? numbers.data()[j]
-                                                   : numbers.data()[first / 2 + (j - first) % half];
-                    const int number = bits == 8 ? byte : j - first < half ? byte & 15 : byte >> 4;
-                    expected += int64_t(values[j]) * number;
+                std::vector<int64_t> expected(kRows), found(kRows);
+                std::vector<const uint8_t*> rows;
+                for (size_t i = kRows; i-- > 0;) rows.push_back(numbers.data() + i * n_bytes);
+                for (size_t i = 0; i < kRows; ++i) {
+                    for (size_t j = 0; j < n; ++j) {
+                        const size_t first = j / 32 * 32;
+                        const size_t half = std::min<size_t>(32, n - first) / 2;
+                        const uint8_t byte =
+                            rows[i][kFirstByte + (bits == 8 ? j : first / 2 + (j - first) % half)];
+                        const int number = bits == 8          ? byte
+                                           : j - first < half ? byte & 15
+                                                              : byte >> 4;
+                        expected[i] += int64_t(values[j]) * number;
+                    }
                 }
                 for (const Kernels* table : tables()) {
-                    ASSERT_EQ(table->codes.number_sum(values, numbers.data(), n, bits), expected)
+                    table->codes.number_sums(values, n, bits, rows.data(), kFirstByte, kRows,
+                                             found.data());
+                    ASSERT_EQ(found, expected)
                         << table->isa << ", " << n << " numbers of " << bits << " bits";
                 }
             }
@@ -450,13 +461,15 @@ TEST(CodesKernels, GridSumsAreExact) {
                 values[j] = int16_t(extreme ? -4095 : int(random() % 8191) - 4095);
             }
             const size_t n = dims > 5000 ? 3 : 7, stride = payload_bytes + levels % 2 * 3;
-            FencedBytes codes((n - 1) * stride + payload_bytes);
-            for (size_t b = 0; b < (n - 1) * stride + payload_bytes; ++b) {
+            const size_t first_byte = levels % 3;
+            const size_t n_bytes = first_byte + (n - 1) * stride + payload_bytes;
+            FencedBytes codes(n_bytes);
+            for (size_t b = 0; b < n_bytes; ++b) {
                 codes.data()[b] = extreme ? 0xff : uint8_t(random());
             }
             std::vector<int64_t> expected;
             for (size_t i = 0; i < n; ++i) {
-                const uint8_t* level = codes.data() + i * stride;
+                const uint8_t* level = codes.data() + i * stride + first_byte;
                 int64_t sum = 0;
                 for (uint32_t l = 0; l < levels; ++l) {
                     for (uint32_t j = 0; j < level_dims[l]; ++j) {
@@ -468,18 +481,14 @@ TEST(CodesKernels, GridSumsAreExact) {
                 }
                 expected.push_back(sum);
             }
-            const std::vector<uint32_t> which = {uint32_t(n - 1), 0, 1, 1};
+            std::vector<const uint8_t*> payloads;
+            for (size_t i = 0; i < n; ++i) payloads.push_back(codes.data() + i * stride);
             for (const Kernels* table : tables()) {
-                std::vector<int64_t> all(n), some(which.size());
+                std::vector<int64_t> found(n);
                 const GridQuery query = {values, level_dims.data(), levels};
-                table->codes.grid_sums(query, codes.data(), stride, nullptr, n, all.data());
-                ASSERT_EQ(all, expected)
+                table->codes.grid_sums(query, payloads.data(), first_byte, n, found.data());
+                ASSERT_EQ(found, expected)
                     << table->isa << ", dims " << dims << ", levels " << levels;
-                table->codes.grid_sums(query, codes.data(), stride, which.data(), which.size(),
-                                       some.data());
-                for (size_t i = 0; i < which.size(); ++i) {
-                    ASSERT_EQ(some[i], expected[which[i]]) << table->isa << ", dims " << dims;
-                }
             }
         }
     }

@@ -225,6 +225,16 @@ TEST_P(DenseKernelsTest, GatherOfChosenRowsHasTheSameBits) {
                 dense.gather(form, query.data(), dim, rows.data(), factors.data(), which.data(),
                              chosen, out.data());
                 for (size_t i = 0; i < chosen; ++i) ASSERT_EQ(out[i], all[which[i]]);
+
+                std::vector<const float*> places;
+                std::vector<float> own;
+                for (const uint32_t w : which) {
+                    places.push_back(rows.data() + w * dim);
+                    own.push_back(factors[w]);
+                }
+                dense.gather_at(form, query.data(), dim, places.data(), own.data(), chosen,
+                                out.data());
+                for (size_t i = 0; i < chosen; ++i) ASSERT_EQ(out[i], all[which[i]]);
             }
         }
     }

@@ -158,6 +158,14 @@ TEST_P(HalfKernelsTest, DistancesHaveTheBitsOfTheWidenedRows) {
             const uint32_t last[] = {n - 1};
             half.gather(form, query.data(), dim, rows.data(), factors.data(), last, 1, got.data());
             ASSERT_EQ(got[0], want[n - 1]);
+            std::vector<const Half*> places;
+            std::vector<float> own;
+            for (uint32_t i = n; i-- > 0;) {
+                places.push_back(rows.data() + i * dim);
+                own.push_back(factors[i]);
+            }
+            half.gather_at(form, query.data(), dim, places.data(), own.data(), n, got.data());
+            for (uint32_t i = 0; i < n; ++i) ASSERT_EQ(got[i], want[n - 1 - i]);
 
             const std::vector<uint64_t> mask = some_of(n);
             for (const uint64_t* admit : {static_cast<const uint64_t*>(nullptr), mask.data()}) {

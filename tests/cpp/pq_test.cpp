@@ -41,6 +41,15 @@ PqCodebooks codebooks(size_t dim, size_t m, size_t nbits, float size, int spread
     return books;
 }
 
+// The values of codes that lie one behind the other.
+void values_of(const QuantisedQueries& queries, size_t q, const std::vector<uint8_t>& codes,
+               size_t bytes, double* values) {
+    for (size_t at = 0; at < codes.size(); at += bytes) {
+        const uint8_t* const code = &codes[at];
+        queries.values(q, &code, 0, 1, values++);
+    }
+}
+
 // A row whose value is what the bound asks for, or more, is always reported; few others are.
 TEST(Pq, TheFirstPassMissesNothing) {
     Random random(1);
@@ -68,7 +77,7 @@ TEST(Pq, TheFirstPassMissesNothing) {
                         std::vector<double> values(together * n);
                         std::vector<float> bounds(together);
                         for (size_t q = 0; q < together; ++q) {
-                            queries->values(q, codes.data(), bytes, n, &values[q * n]);
+                            values_of(*queries, q, codes, bytes, &values[q * n]);
                             // So that about half of the rows are within.
                             bounds[q] = float(-values[q * n] + 0x1p-20 * queries->largest(q));
                         }
@@ -108,7 +117,7 @@ TEST(Pq, ValuesAreProductsWithDecodedCodes) {
             for (size_t i = 0; i < n; ++i) codes[(i + 1) * bytes - 1] &= 15;  // m is odd
         }
         std::vector<double> values(n);
-        quantiser->prepare(z.data(), 1)->values(0, codes.data(), bytes, n, values.data());
+        values_of(*quantiser->prepare(z.data(), 1), 0, codes, bytes, values.data());
         for (size_t i = 0; i < n; ++i) {
             quantiser->decode(&codes[i * bytes], y.data());
             double expected = 0, sizes = 0;
