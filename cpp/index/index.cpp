@@ -233,6 +233,7 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         if (store.walked()) store.graph->adopt(std::move(links));
         for (size_t c = 0; c < rooms.size(); ++c) store.copies[c].adopt(std::move(rooms[c]));
         directory.make_room(growth);
+        make_room(retired_, 1);
     }
 
     const auto slot_of = [&](size_t i) {
@@ -281,6 +282,9 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         directory.adopt(growth);
     }
     linking.apply(lock_);
+    if (!linking.unlinked().empty()) {
+        retired_.emplace_back(calls_.now(), std::move(linking.unlinked()));
+    }
     for (size_t begin = 0; begin < n; begin += kExclusiveSlots) {
         const Exclusive guard(lock_);
         for (size_t i = begin; i < std::min(n, begin + kExclusiveSlots); ++i) {

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "index/writing.h"
+#include "layouts/bulk.h"
 
 namespace nearbit {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 using Exclusive = std::lock_guard<RwLock>;
 
 constexpr size_t kExclusiveRows = 256;  // of links, in one exclusive step
+// Linking all rows in bulk takes about an eighth of the time of inserting as many.
+constexpr size_t kLinkAllShare = 4;
 
 }  // namespace
 
@@ -19,37 +22,44 @@ Index::Linking::Linking(Store& store, const std::vector<uint32_t>& reused, size_
                         size_t n_fresh, size_t threads, Watch* watch)
     : store_(store), n_slots_(first + n_fresh) {
     if (store.graph == nullptr) return;
-    const Directory& ids = store.ids;
-    const bool from_nothing = !store.walked();
-    if (from_nothing && ids.n_live() + reused.size() + n_fresh < kGraphFrom) return;
-    std::vector<uint32_t> slots = reused;
-    Words linkable;
-    if (from_nothing) {
-        for (size_t slot = 0; slot < first; ++slot) {
-            if (ids.live(slot)) slots.push_back(uint32_t(slot));
-        }
-    } else {
-        linkable = live_words(ids);
-    }
-    linkable.resize(words_for(n_slots_));
-    for (size_t i = 0; i < n_fresh; ++i) slots.push_back(uint32_t(first + i));
-    if (from_nothing) {
+    const size_t n_added = reused.size() + n_fresh, n_live = store.ids.n_live();
+    if (!store.walked() && n_live + n_added < kGraphFrom) return;
+    const bool in_bulk = can_link_in_bulk(store.finest().codec());
+    if (!store.walked() || (in_bulk && kLinkAllShare * n_added >= n_live && n_added != 0)) {
         made_ = std::make_unique<Graph>(store.graph->settings());
         made_->adopt(made_->room_for(n_slots_));
+        made_->reserve_dead(n_added);  // so many rows may be replaced
     }
-    linker_.emplace(from_nothing ? *made_ : *store.graph, store.finest(), std::move(linkable),
-                    from_nothing ? 0 : first, threads, watch);
+    std::vector<uint32_t> slots = reused;
+    for (size_t i = 0; i < n_fresh; ++i) slots.push_back(uint32_t(first + i));
+    Words linkable = live_words(store.ids);
+    linkable.resize(words_for(n_slots_));
+    if (made_ != nullptr && in_bulk) {
+        for (const uint32_t slot : slots) set_bit(linkable.data(), slot);
+        unlinked_ = store.graph->dead();
+        if (store.walked() && !store.ids.live(store.graph->entries()[0])) {
+            unlinked_.push_back(store.graph->entries()[0]);
+        }
+        link_in_bulk(*made_, store.finest(), std::move(linkable), n_slots_, threads, watch);
+        return;
+    }
+    if (made_ != nullptr) {
+        for_each_bit(linkable.data(), 0, n_slots_,
+                     [&](size_t slot) { slots.push_back(uint32_t(slot)); });
+        linkable.assign(linkable.size(), 0);
+    }
+    linker_.emplace(made_ != nullptr ? *made_ : *store.graph, store.finest(), std::move(linkable),
+                    made_ != nullptr ? 0 : first, threads, watch);
     linker_->insert(std::move(slots));
 }
 
 void Index::Linking::apply(RwLock& lock) {
-    if (!linker_) return;
-    for (size_t at = 0; at < linker_->n_staged(); at += kExclusiveRows) {
+    for (size_t at = 0; linker_ && at < linker_->n_staged(); at += kExclusiveRows) {
         const Exclusive guard(lock);
         linker_->apply(at, std::min(linker_->n_staged(), at + kExclusiveRows));
     }
     const Exclusive guard(lock);
-    linker_->finish(n_slots_);
+    if (linker_) linker_->finish(n_slots_);
     if (made_ != nullptr) store_.graph = std::move(made_);
 }
 

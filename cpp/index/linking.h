@@ -12,7 +12,7 @@ namespace nearbit {
 
 // Links rows whose codes are in place, aside: those in reused slots and in n_fresh slots from first
 // on. Nothing to do for a flat store, and for fewer than kGraphFrom rows; where there are as many
-// for the first time, all are linked.
+// for the first time, or where so many come that it takes less time, all are linked anew.
 class Index::Linking {
   public:
     Linking(Store& store, const std::vector<uint32_t>& reused, size_t first, size_t n_fresh,
@@ -20,11 +20,14 @@ class Index::Linking {
 
     // Puts the links into the store, in short exclusive steps that can't fail.
     void apply(RwLock& lock);
+    // Slots of removed rows that no link leads to any more, once the links are applied.
+    std::vector<uint32_t>& unlinked() { return unlinked_; }
 
   private:
     Store& store_;
     const size_t n_slots_;
-    std::unique_ptr<Graph> made_;  // in the place of one without vertices
+    std::unique_ptr<Graph> made_;  // in the place of the store's
+    std::vector<uint32_t> unlinked_;
     std::optional<Linker> linker_;
 };
 

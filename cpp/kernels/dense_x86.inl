@@ -388,6 +388,7 @@ void dense_pack_signs(const float* rows, size_t n, size_t dim, uint8_t* out) {
 
 #include "kernels/dense_tile_x86.inl"
 #include "kernels/nearest_x86.inl"
+#include "kernels/pairs_x86.inl"
 
 constexpr DenseKernels dense_kernels = {
     dense_squared_norms, dense_gather<float>,  dense_gather_at<float>, dense_scan<DenseBlock>,
@@ -419,3 +420,5 @@ constexpr HalfKernels half_kernels = {half_narrow, half_widen, dense_gather<Half
 
 constexpr NearestKernels nearest_kernels = {nearest_rows, nearest_workspace, nearest_pack,
                                             nearest_packed_size};
+
+constexpr PairKernels pair_kernels = {pair_products, pair_workspace, pair_cover};

@@ -46,6 +46,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               avx2::bits_kernels,
                               avx2::codes_kernels,
                               avx2::nearest_kernels,
+                              avx2::pair_kernels,
                               avx2::rotation_kernels,
                               avx2::encode_kernels};
 

@@ -45,6 +45,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 avx512::bits_kernels,
                                 avx512::codes_kernels,
                                 avx512::nearest_kernels,
+                                avx512::pair_kernels,
                                 avx512::rotation_kernels,
                                 avx512::encode_kernels};
 

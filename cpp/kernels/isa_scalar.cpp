@@ -15,6 +15,7 @@ namespace {
 #include "kernels/codes_scalar.inl"
 #include "kernels/ints_scalar.inl"
 #include "kernels/nearest_scalar.inl"
+#include "kernels/pairs_scalar.inl"
 #include "kernels/lanes_scalar.inl"
 #include "kernels/encode.inl"
 #include "kernels/rotation_scalar.inl"
@@ -34,6 +35,7 @@ const Kernels kScalarKernels = {"scalar",
                                 scalar::bits_kernels,
                                 scalar::codes_kernels,
                                 scalar::nearest_kernels,
+                                scalar::pair_kernels,
                                 scalar::rotation_kernels,
                                 scalar::encode_kernels};
 

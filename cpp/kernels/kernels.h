@@ -336,6 +336,22 @@ struct NearestKernels {
     size_t (*packed_size)(size_t k, size_t dim);
 };
 
+// ------------------------------------------------------------------------------------- pairs
+//
+// All of some rows with all of some others, and which of them a row is linked to.
+struct PairKernels {
+    // out[i * stride + j] = -sum q_ik x_jk, of nq rows and n others. Each is one sum whose order
+    // depends on dim alone: of either row with the other the same bits, in any batch. workspace:
+    // workspace(nq, dim) floats, 64-byte aligned.
+    void (*products)(const float* queries, size_t nq, const float* rows, size_t n, size_t dim,
+                     float* workspace, float* out, size_t stride);
+    size_t (*workspace)(size_t nq, size_t dim);
+
+    // left_j becomes infinite where distances_j <= limits_j. Returns the first j with the least
+    // left_j. n: a multiple of 16, not 0; arrays are 64-byte aligned.
+    uint32_t (*cover)(const float* distances, const float* limits, float* left, size_t n);
+};
+
 // ------------------------------------------------------------------------------------- rotation
 //
 // Parts of transforms/rotation.h, with the same bits from every instruction set.
@@ -397,6 +413,7 @@ struct Kernels {
     BitsKernels bits;
     CodesKernels codes;
     NearestKernels nearest;
+    PairKernels pairs;
     RotationKernels rotation;
     EncodeKernels encode;
 };

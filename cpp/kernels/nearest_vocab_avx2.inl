@@ -33,3 +33,7 @@ inline void keep_less(Floats score, Numbers number, Floats& best, Numbers& best_
     best_number = _mm256_castps_si256(
         _mm256_blendv_ps(_mm256_castsi256_ps(best_number), _mm256_castsi256_ps(number), less));
 }
+// a <= b ? yes : no
+inline Floats where_at_most(Floats a, Floats b, Floats yes, Floats no) {
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LE_OQ));
+}

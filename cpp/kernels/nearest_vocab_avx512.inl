@@ -34,3 +34,7 @@ inline void keep_less(Floats score, Numbers number, Floats& best, Numbers& best_
     best = _mm512_mask_mov_ps(best, less, score);
     best_number = _mm512_mask_mov_epi32(best_number, less, number);
 }
+// a <= b ? yes : no
+inline Floats where_at_most(Floats a, Floats b, Floats yes, Floats no) {
+    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ), yes);
+}

@@ -48,6 +48,12 @@ void Graph::note_dead(const std::vector<uint32_t>& slots) {
     n_due_ += kStepsPerDeath * slots.size();
 }
 
+std::vector<uint32_t> Graph::dead() const {
+    std::vector<uint32_t> slots = dead_;
+    slots.insert(slots.end(), leaving_.begin(), leaving_.end());
+    return slots;
+}
+
 uint32_t Graph::next_step() {
     while (n_due_ != 0) {
         if (cursor_ == lap_end_) {

@@ -73,6 +73,7 @@ class Graph {
     // vertices die while a lap lasts, and a fifth are dead at most.
     void reserve_dead(size_t n) { make_room(dead_, n); }
     void note_dead(const std::vector<uint32_t>& slots);  // after reserve_dead
+    std::vector<uint32_t> dead() const;                  // whose slots are not free yet
     // The next vertex to be taken a look at; kNoSlot: none is due, or a lap has ended.
     uint32_t next_step();
     // When a lap has ended: first no walk begins at its slots any more, while readers are kept out;

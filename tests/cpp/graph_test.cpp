@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/random.h"
+#include "layouts/bulk.h"
 #include "layouts/link.h"
 #include "layouts/walk.h"
 
@@ -28,7 +29,9 @@ class Kept {
           rows_(codec_, false),
           graph_(std::make_unique<Graph>(settings)) {}
 
-    void add(const std::vector<float>& rows, size_t threads = 1) {
+    enum How { kInserted, kInBulk };
+    // kInBulk: all that are there are linked anew.
+    void add(const std::vector<float>& rows, How how = kInserted, size_t threads = 1) {
         const size_t n = rows.size() / kDim, first = n_slots_;
         std::vector<uint32_t> slots;
         for (size_t i = 0; i < n; ++i) {
@@ -45,6 +48,14 @@ class Kept {
         for (size_t i = 0; i < n; ++i) {
             rows_.encode(slots[i], reinterpret_cast<const std::byte*>(rows.data() + i * kDim), 1,
                          "vectors", i);
+        }
+        if (how == kInBulk) {
+            for (const uint32_t slot : slots) set_bit(live_.data(), slot);
+            auto made = std::make_unique<Graph>(graph_->settings());
+            made->adopt(made->room_for(n_slots_));
+            link_in_bulk(*made, rows_, live_, n_slots_, threads, nullptr);
+            graph_ = std::move(made);
+            return;
         }
         Linker linker(*graph_, rows_, live_, graph_->empty() ? 0 : first, threads, nullptr);
         linker.insert(slots);
@@ -191,11 +202,49 @@ TEST(Graph, ReachesEveryVertexHoweverTheyCome) {
     }
 }
 
+TEST(Graph, ReachesEveryVertexThatIsLinkedInBulk) {
+    for (const auto& [name, rows] : kKinds) {
+        for (const char* metric : {"l2", "cosine", "ip"}) {
+            // Fewer than go together, as many, a few more, and so many that groups are parted.
+            for (const size_t n : {1, 2, 3, 40, 1024, 1030, 6000}) {
+                Random random(n);
+                Kept kept(small(), metric);
+                kept.add(rows(random, n), Kept::kInBulk);
+                ASSERT_EQ(kept.flaw(), "") << name << " " << metric << ", " << n;
+                kept.add(rows(random, 20));
+                ASSERT_EQ(kept.flaw(), "") << name << " " << metric << ", 20 beside " << n;
+            }
+        }
+    }
+}
+
+TEST(Graph, LinksEveryRowInBulkToItsNearest) {
+    Random random(5);
+    const std::vector<float> rows = uniform(random, 3000);
+    Kept kept({.degree = 16});
+    kept.add(rows, Kept::kInBulk);
+    size_t n_linked = 0;
+    for (size_t i = 0; i < 3000; ++i) {
+        size_t nearest = 0;
+        double least = double(kInfinity);
+        for (size_t j = 0; j < 3000; ++j) {
+            double distance = 0;
+            for (size_t k = 0; k < kDim; ++k) {
+                distance += std::pow(double(rows[i * kDim + k]) - rows[j * kDim + k], 2);
+            }
+            if (j != i && distance < least) least = distance, nearest = j;
+        }
+        const uint32_t* const links = kept.graph().links(i);
+        n_linked += std::find(links, links + 16, uint32_t(nearest)) != links + 16;
+    }
+    EXPECT_GT(n_linked, 2990u);
+}
+
 TEST(Graph, ReachesEveryVertexThroughChange) {
     for (const auto& [name, rows] : kKinds) {
         Random random(2);
         Kept kept(small());
-        kept.add(rows(random, 400));
+        kept.add(rows(random, 400), name == "uniform" ? Kept::kInBulk : Kept::kInserted);
         for (size_t round = 0; round < 40; ++round) {
             std::vector<uint32_t> gone;
             // Every other round all of a neighbourhood of slots, so that whole families die.
@@ -256,14 +305,20 @@ TEST(Graph, KeepsEntriesThatCameWhileALapLasted) {
 }
 
 TEST(Graph, IsTheSameOnAnyNumberOfThreads) {
-    Random random(4);
-    const std::vector<float> first = uniform(random, 900), second = uniform(random, 100);
-    Kept one(small()), three(small());
-    one.add(first), one.add(second);
-    three.add(first, 3), three.add(second, 3);
-    for (size_t slot = 0; slot < one.n_slots(); ++slot) {
-        ASSERT_TRUE(std::equal(one.graph().links(slot), one.graph().links(slot) + 6,
-                               three.graph().links(slot)));
+    for (const Kept::How how : {Kept::kInserted, Kept::kInBulk}) {
+        for (const auto& [name, rows] : kKinds) {
+            Random random(4);
+            const std::vector<float> first = rows(random, how == Kept::kInBulk ? 5000 : 900);
+            const std::vector<float> second = rows(random, 100);
+            Kept one(small()), three(small());
+            one.add(first, how), one.add(second, how);
+            three.add(first, how, 3), three.add(second, how, 3);
+            for (size_t slot = 0; slot < one.n_slots(); ++slot) {
+                ASSERT_TRUE(std::equal(one.graph().links(slot), one.graph().links(slot) + 6,
+                                       three.graph().links(slot)))
+                    << name;
+            }
+        }
     }
 }
 

@@ -1,0 +1,502 @@
+#include "layouts/bulk.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <span>
+#include <thread>
+#include <unordered_map>
+
+#include "base/random.h"
+#include "base/threads.h"
+#include "kernels/kernels.h"
+#include "layouts/gathered.h"
+#include "layouts/link.h"
+
+namespace nearbit {
+namespace {
+
+// Rows of a group, and groups that a row is in. What they are worth: docs/measurements.md.
+constexpr size_t kLeastTogether = 32, kMostTogether = 1024, kGroupsOfRow = 8;
+constexpr size_t kMostLeaders = 4096;
+constexpr size_t kRowsAtOnce = 256, kVerticesAtOnce = 64;
+constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows
+// Of decoded rows that a thread keeps, and of those of all leaders.
+constexpr size_t kBytesTogether = size_t(4) << 20, kLeaderBytes = size_t(16) << 20;
+constexpr size_t kMostRowBytes = size_t(32) << 10;
+
+using Numbers = std::vector<uint32_t>;
+
+struct Candidate {
+    float distance;
+    uint32_t number;
+
+    bool operator<(const Candidate& other) const {
+        return distance != other.distance ? distance < other.distance : number < other.number;
+    }
+};
+
+// The nearest of all candidates that each row was offered, whatever the order they came in. Of one
+// that comes again, at a distance that rounding made another, the nearer is kept.
+class Nearest {
+  public:
+    Nearest(size_t n, size_t most)
+        : most_(most),
+          n_(n),
+          numbers_(n * most * sizeof(uint32_t)),
+          distances_(n * most * sizeof(float)) {}
+
+    size_t size() const { return n_.size(); }
+    std::span<const uint32_t> of(uint32_t row) const { return {numbers(row), n_[row]}; }
+
+    void offer(uint32_t row, const std::vector<Candidate>& candidates) {
+        const std::lock_guard guard(mutexes_[row % mutexes_.size()]);
+        for (const Candidate& candidate : candidates) {
+            uint32_t* const last = numbers(row) + n_[row];
+            const auto at = size_t(std::find(numbers(row), last, candidate.number) - numbers(row));
+            if (at < n_[row]) {
+                put(row, at, {std::min(distances(row)[at], candidate.distance), candidate.number});
+            } else if (n_[row] < most_) {
+                put(row, n_[row]++, candidate);
+            } else if (const size_t worst = worst_of(row); candidate < get(row, worst)) {
+                put(row, worst, candidate);
+            }
+        }
+    }
+
+  private:
+    uint32_t* numbers(uint32_t row) const {
+        return reinterpret_cast<uint32_t*>(numbers_.data()) + row * most_;
+    }
+    float* distances(uint32_t row) const {
+        return reinterpret_cast<float*>(distances_.data()) + row * most_;
+    }
+    Candidate get(uint32_t row, size_t at) const { return {distances(row)[at], numbers(row)[at]}; }
+    void put(uint32_t row, size_t at, const Candidate& candidate) {
+        distances(row)[at] = candidate.distance;
+        numbers(row)[at] = candidate.number;
+    }
+    size_t worst_of(uint32_t row) const {
+        size_t worst = 0;
+        for (size_t i = 1; i < most_; ++i) {
+            if (get(row, worst) < get(row, i)) worst = i;
+        }
+        return worst;
+    }
+
+    const size_t most_;
+    std::vector<uint16_t> n_;
+    Memory numbers_, distances_;
+    std::array<std::mutex, 256> mutexes_;
+};
+
+// Rows go by numbers, their places in a random order: 0 .. m - 1 are a sample for any m. Near rows
+// alone would make a graph without long links, so a sample is linked by itself, too, and a sample
+// of that, and so on.
+class Builder {
+  public:
+    Builder(Graph& graph, const Flat& rows, const Words& vertices, size_t threads, Watch* watch)
+        : graph_(graph),
+          rows_(rows),
+          threads_(threads),
+          watch_(watch),
+          most_together_(std::clamp<size_t>(kBytesTogether / Gathered::row_bytes(rows.codec()),
+                                            kMostTogether / 8, kMostTogether)),
+          alpha_(rows.codec().metric() == Metric::kIp
+                     ? 1
+                     : float(graph.settings().alpha * graph.settings().alpha)) {
+        for_each_bit(vertices.data(), 0, 64 * vertices.size(),
+                     [&](size_t slot) { slots_.push_back(uint32_t(slot)); });
+        Random random(graph.settings().seed);
+        shuffle(random, std::span(slots_));
+    }
+
+    void run() {
+        for (size_t n = slots_.size();; n >>= kSampleShift) {
+            samples_.push_back(
+                std::make_unique<Nearest>(n, std::clamp<size_t>(graph_.degree(), 32, 96)));
+            link_sample(*samples_.back());
+            if (n <= most_together_) break;
+        }
+        choose_among_nearest();
+        samples_.clear();
+        link_back();
+    }
+
+    std::vector<uint32_t> entries() const {
+        const size_t n = std::min(slots_.size(), kMostEntries);
+        return {slots_.begin(), slots_.begin() + std::ptrdiff_t(n)};
+    }
+
+  private:
+    struct Scratch {
+        explicit Scratch(const Flat& flat)
+            : rows(flat),
+              directions(flat, Gathered::kDirections),
+              leaders(flat, Gathered::kDirections) {}
+        Gathered rows, directions, leaders;
+        Memory matrix, lines;
+        std::vector<std::vector<Candidate>> offers;
+    };
+    // This thread's, for as long as the builder lasts.
+    Scratch& scratch() {
+        const std::lock_guard guard(mutex_);
+        auto& own = scratches_[std::this_thread::get_id()];
+        if (own == nullptr) own = std::make_unique<Scratch>(rows_);
+        return *own;
+    }
+
+    template <class Work>
+    void for_pieces(size_t n, size_t at_once, Work work) {
+        parallel_for((n + at_once - 1) / at_once, threads_, watch_, [&](size_t task) {
+            work(task * at_once, std::min(n, (task + 1) * at_once));
+            look();
+        });
+    }
+    void look() const {
+        if (watch_ != nullptr) watch_->advance(0);
+    }
+    Numbers slots_of(std::span<const uint32_t> numbers) const {
+        Numbers slots;
+        for (const uint32_t number : numbers) slots.push_back(slots_[number]);
+        return slots;
+    }
+    uint32_t* row(uint32_t slot) { return const_cast<uint32_t*>(graph_.links(slot)); }
+
+    // -------------------------------------------------------------------------- groups
+
+    void link_sample(Nearest& sample);
+    void take_leaders(std::span<const uint32_t> numbers, size_t n, Gathered& leaders) const;
+    void find_leaders(std::span<const uint32_t> numbers, const Gathered& leaders, size_t most,
+                      uint32_t* out);
+    void order_by(const Numbers& nearest, size_t n_leaders);
+    void link_group(const Numbers& numbers, Nearest& sample);
+    void link_in_pieces(std::span<const uint32_t> numbers, Nearest& sample);
+    void link_together(std::span<const uint32_t> numbers, Nearest& sample);
+
+    // -------------------------------------------------------------------------- choosing
+
+    void choose_among_nearest();
+    void link_back();
+    void choose(const Numbers& vertices, const std::vector<Numbers>& candidates);
+    void select(const Numbers& places, std::vector<float>& distances, size_t vertex,
+                Gathered& gathered, Numbers& chosen) const;
+
+    Graph& graph_;
+    const Flat& rows_;
+    const size_t threads_;
+    Watch* const watch_;
+    const size_t most_together_;
+    const float alpha_;  // of squares
+    Numbers slots_;      // by number
+    Numbers order_;      // numbers, near rows together
+    std::vector<std::unique_ptr<Nearest>> samples_;
+    std::mutex mutex_;
+    std::unordered_map<std::thread::id, std::unique_ptr<Scratch>> scratches_;
+};
+
+// Rows by their nearest leaders, from what find_leaders gave.
+std::vector<Numbers> grouped(std::span<const uint32_t> numbers, size_t n_leaders,
+                             const Numbers& nearest) {
+    const size_t most = nearest.size() / numbers.size();
+    std::vector<Numbers> groups(n_leaders);
+    for (size_t i = 0; i < nearest.size(); ++i) groups[nearest[i]].push_back(numbers[i / most]);
+    return groups;
+}
+
+void Builder::take_leaders(std::span<const uint32_t> numbers, size_t n, Gathered& leaders) const {
+    Random random(graph_.settings().seed ^ numbers[0]);
+    Numbers chosen;
+    for (const uint64_t i : sample(random, numbers.size(), n)) chosen.push_back(numbers[i]);
+    leaders.take(slots_of(chosen));
+    leaders.move();
+}
+
+// The nearest leaders of each row, `most` numbers of leaders for each.
+void Builder::find_leaders(std::span<const uint32_t> numbers, const Gathered& leaders, size_t most,
+                           uint32_t* out) {
+    Scratch& own = scratch();
+    const size_t n_leaders = leaders.size();
+    std::vector<Candidate> best(most);
+    for (size_t at = 0; at < numbers.size(); at += kRowsAtOnce) {
+        const size_t n = std::min(kRowsAtOnce, numbers.size() - at);
+        own.directions.take(slots_of(numbers.subspan(at, n)));
+        own.directions.move_as(leaders);
+        own.matrix.at_least(n * n_leaders * sizeof(float));
+        const auto* scores = reinterpret_cast<const float*>(own.matrix.data());
+        own.directions.scores(leaders, reinterpret_cast<float*>(own.matrix.data()));
+        for (size_t i = 0; i < n; ++i, scores += n_leaders) {
+            size_t n_best = 0;
+            for (uint32_t j = 0; j < n_leaders; ++j) {
+                if (n_best == most && !(scores[j] < best.back().distance)) continue;
+                size_t place = n_best < most ? n_best++ : most - 1;
+                for (; place > 0 && scores[j] < best[place - 1].distance; --place) {
+                    best[place] = best[place - 1];
+                }
+                best[place] = {scores[j], j};
+            }
+            for (const Candidate& leader : best) *out++ = leader.number;
+        }
+        look();
+    }
+}
+
+void Builder::link_sample(Nearest& sample) {
+    Numbers all(sample.size());
+    std::iota(all.begin(), all.end(), 0);
+    if (all.size() <= most_together_) {
+        if (order_.empty()) order_ = all;
+        link_together(all, sample);
+        return;
+    }
+    Gathered leaders(rows_, Gathered::kDirections);
+    const size_t most_leaders = std::clamp<size_t>(
+        kLeaderBytes / Gathered::row_bytes(rows_.codec()), kGroupsOfRow, kMostLeaders);
+    take_leaders(all,
+                 std::clamp(kGroupsOfRow * all.size() / most_together_, kGroupsOfRow, most_leaders),
+                 leaders);
+    std::vector<Numbers> groups;
+    {
+        Numbers nearest(kGroupsOfRow * all.size());
+        for_pieces(all.size(), kRowsAtOnce, [&](size_t begin, size_t end) {
+            find_leaders(std::span(all).subspan(begin, end - begin), leaders, kGroupsOfRow,
+                         nearest.data() + kGroupsOfRow * begin);
+        });
+        if (order_.empty()) order_by(nearest, leaders.size());
+        groups = grouped(all, leaders.size(), nearest);
+    }
+    for_pieces(groups.size(), 1, [&](size_t g, size_t) {
+        link_group(groups[g], sample);
+        Numbers().swap(groups[g]);
+    });
+}
+
+void Builder::order_by(const Numbers& nearest, size_t n_leaders) {
+    Numbers starts(n_leaders + 1);
+    for (size_t i = 0; i < nearest.size(); i += kGroupsOfRow) ++starts[nearest[i] + 1];
+    std::partial_sum(starts.begin(), starts.end(), starts.begin());
+    order_.resize(nearest.size() / kGroupsOfRow);
+    for (uint32_t i = 0; i < order_.size(); ++i) order_[starts[nearest[kGroupsOfRow * i]]++] = i;
+}
+
+// Parts a group until rows of each part can be linked together.
+void Builder::link_group(const Numbers& numbers, Nearest& sample) {
+    if (numbers.size() <= most_together_) {
+        link_together(numbers, sample);
+        return;
+    }
+    const size_t n_leaders = std::min(2 * numbers.size() / most_together_ + 1, kMostLeaders);
+    std::vector<Numbers> groups;
+    {
+        Gathered& leaders = scratch().leaders;
+        take_leaders(numbers, n_leaders, leaders);
+        Numbers nearest(numbers.size());
+        find_leaders(numbers, leaders, 1, nearest.data());
+        groups = grouped(numbers, n_leaders, nearest);
+    }
+    Numbers few;
+    for (const Numbers& group : groups) {
+        if (group.size() > numbers.size() / 8 * 7) {
+            link_in_pieces(group, sample);  // of equal rows, or nearly so
+        } else if (group.size() >= kLeastTogether) {
+            link_group(group, sample);
+        } else {
+            few.insert(few.end(), group.begin(), group.end());
+        }
+    }
+    link_in_pieces(few, sample);
+}
+
+void Builder::link_in_pieces(std::span<const uint32_t> numbers, Nearest& sample) {
+    for (size_t at = 0; at < numbers.size(); at += most_together_) {
+        link_together(numbers.subspan(at, std::min(most_together_, numbers.size() - at)), sample);
+    }
+}
+
+// Each row chooses of the others, by the rule of select() but among all of them, and is a candidate
+// of those that it chose.
+void Builder::link_together(std::span<const uint32_t> numbers, Nearest& sample) {
+    const size_t n = numbers.size(), stride = (n + 15) / 16 * 16;
+    const size_t most = std::max<size_t>(6, graph_.degree() * 3 / 16);
+    Scratch& own = scratch();
+    own.rows.take(slots_of(numbers));
+    own.rows.move();
+    own.matrix.at_least(n * stride * sizeof(float));
+    float* const matrix = reinterpret_cast<float*>(own.matrix.data());
+    own.rows.distances(stride, matrix);
+    look();
+    own.lines.at_least(3 * stride * sizeof(float));
+    float* const left = reinterpret_cast<float*>(own.lines.data());
+    float* const limits = left + stride;
+    float* const none = limits + stride;
+    std::fill_n(none, stride, kInfinity);
+    own.offers.resize(std::max(own.offers.size(), n));
+    for (size_t i = 0; i < n; ++i) {
+        const float* const distances = matrix + i * stride;
+        std::copy_n(distances, n, left);
+        std::fill(left + n, left + stride, kInfinity);
+        left[i] = kInfinity;
+        for (size_t j = 0; j < stride; ++j) limits[j] = left[j] / alpha_;
+        const float* covering = none;
+        for (size_t k = 0; k < most; ++k) {
+            size_t at = kernels().pairs.cover(covering, limits, left, stride);
+            if (!(left[at] < kInfinity)) break;
+            if (left[at] == distances[i]) {
+                // Of equal rows the next, so that they make a ring: all would choose the first.
+                const float* const next = std::find(left + i, left + n, distances[i]);
+                if (next < left + n) at = size_t(next - left);
+            }
+            own.offers[i].push_back({left[at], numbers[at]});
+            own.offers[at].push_back({left[at], numbers[i]});
+            covering = matrix + at * stride;
+            left[at] = kInfinity;
+        }
+    }
+    for (size_t i = 0; i < n; ++i) {
+        sample.offer(numbers[i], own.offers[i]);
+        own.offers[i].clear();
+    }
+    look();
+}
+
+// ------------------------------------------------------------------------------------ choosing
+
+void Builder::choose_among_nearest() {
+    for_pieces(order_.size(), kVerticesAtOnce, [&](size_t begin, size_t end) {
+        Numbers vertices;
+        std::vector<Numbers> candidates;
+        for (size_t at = begin; at < end; ++at) {
+            const uint32_t number = order_[at];
+            Numbers all;
+            for (const auto& sample : samples_) {
+                if (number >= sample->size()) continue;
+                for (const uint32_t other : sample->of(number)) all.push_back(slots_[other]);
+            }
+            vertices.push_back(slots_[number]);
+            candidates.push_back(std::move(all));
+        }
+        choose(vertices, candidates);
+    });
+}
+
+// A vertex that others link to links back, unless it has nearer links enough: far rows are among
+// nobody's nearest.
+void Builder::link_back() {
+    const size_t degree = graph_.degree();
+    const auto for_links = [&](uint32_t slot, auto use) {
+        const uint32_t* const to = graph_.links(slot);
+        for (size_t k = 0; k < degree && to[k] != kNoSlot; ++k) use(to[k]);
+    };
+    Numbers begins(*std::max_element(slots_.begin(), slots_.end()) + 2);
+    for (const uint32_t slot : slots_) {
+        for_links(slot, [&](uint32_t to) { ++begins[to + 1]; });
+    }
+    std::partial_sum(begins.begin(), begins.end(), begins.begin());
+    Numbers sources(begins.back()), ends(begins);
+    for (const uint32_t slot : slots_) {
+        for_links(slot, [&](uint32_t to) { sources[ends[to]++] = slot; });
+    }
+    for_pieces(order_.size(), kVerticesAtOnce, [&](size_t begin, size_t end) {
+        Numbers full;
+        std::vector<Numbers> candidates;
+        for (size_t at = begin; at < end; ++at) {
+            const uint32_t slot = slots_[order_[at]];
+            Numbers all;
+            for_links(slot, [&](uint32_t to) { all.push_back(to); });
+            const Numbers own = all;
+            for (size_t i = begins[slot]; i < begins[slot + 1]; ++i) {
+                if (std::find(own.begin(), own.end(), sources[i]) == own.end()) {
+                    all.push_back(sources[i]);
+                }
+            }
+            if (all.size() <= degree) {
+                std::copy(all.begin(), all.end(), row(slot));
+            } else {
+                full.push_back(slot);
+                candidates.push_back(std::move(all));
+            }
+        }
+        choose(full, candidates);
+    });
+}
+
+// Makes the links of some vertices, all slots, each of its candidates.
+void Builder::choose(const Numbers& vertices, const std::vector<Numbers>& candidates) {
+    Scratch& own = scratch();
+    const size_t most = std::max(most_together_, size_t(1));
+    Numbers all, places, chosen;
+    std::vector<float> distances;
+    for (size_t begin = 0, end; begin < vertices.size(); begin = end) {
+        // As many as can be decoded at once; rows that are near have most candidates in common.
+        all.clear();
+        for (end = begin; end < vertices.size(); ++end) {
+            if (end > begin && all.size() + candidates[end].size() >= 2 * most) break;
+            const size_t old = all.size();
+            all.push_back(vertices[end]);
+            all.insert(all.end(), candidates[end].begin(), candidates[end].end());
+            std::sort(all.begin() + std::ptrdiff_t(old), all.end());
+            std::inplace_merge(all.begin(), all.begin() + std::ptrdiff_t(old), all.end());
+            all.erase(std::unique(all.begin(), all.end()), all.end());
+        }
+        own.rows.take(all);
+        const auto place_of = [&](uint32_t slot) {
+            return uint32_t(std::lower_bound(all.begin(), all.end(), slot) - all.begin());
+        };
+        for (size_t i = begin; i < end; ++i) {
+            places.clear();
+            for (const uint32_t slot : candidates[i]) places.push_back(place_of(slot));
+            select(places, distances, place_of(vertices[i]), own.rows, chosen);
+            uint32_t* const to = row(vertices[i]);
+            for (size_t k = 0; k < graph_.degree(); ++k) {
+                to[k] = k < chosen.size() ? all[chosen[k]] : kNoSlot;
+            }
+        }
+    }
+}
+
+// As Linker::select does; what each covers is left out as soon as it is chosen.
+void Builder::select(const Numbers& places, std::vector<float>& distances, size_t vertex,
+                     Gathered& gathered, Numbers& chosen) const {
+    distances.resize(places.size());
+    gathered.distances_from(vertex, places, distances.data());
+    std::vector<Candidate> left;
+    for (size_t i = 0; i < places.size(); ++i) left.push_back({distances[i], places[i]});
+    std::sort(left.begin(), left.end());
+    Numbers others;
+    chosen.clear();
+    while (!left.empty() && chosen.size() < graph_.degree()) {
+        const uint32_t next = left[0].number;
+        chosen.push_back(next);
+        others.clear();
+        for (const Candidate& candidate : left) others.push_back(candidate.number);
+        gathered.distances_from(next, others, distances.data());
+        size_t n = 0;
+        for (size_t i = 0; i < left.size(); ++i) {
+            const bool covered = distances[i] <= left[i].distance / alpha_;
+            if (!covered && left[i].number != next) left[n++] = left[i];
+        }
+        left.resize(n);
+    }
+}
+
+}  // namespace
+
+bool can_link_in_bulk(const Codec& codec) {
+    return Gathered::row_bytes(codec) <= kMostRowBytes;
+}
+
+void link_in_bulk(Graph& graph, const Flat& rows, Words vertices, size_t n_slots, size_t threads,
+                  Watch* watch) {
+    std::vector<uint32_t> entries;
+    {
+        Builder builder(graph, rows, vertices, threads, watch);
+        builder.run();
+        entries = builder.entries();
+    }
+    const size_t n = count_bits(vertices);
+    reach_all(graph, rows, std::move(vertices), n_slots, std::move(entries), n, threads, watch);
+}
+
+}  // namespace nearbit
