@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -38,52 +39,54 @@ struct Candidate {
     }
 };
 
-// The nearest of all candidates that each row was offered, whatever the order they came in. Of one
-// that comes again, at a distance that rounding made another, the nearer is kept.
+// The nearest of all candidates that each row was offered, whatever the order they came in. Which
+// is nearer is told by the first 16 bits of distances, and then by numbers: it need not be exact,
+// and memory is bounded. Of one that comes again, at a distance that rounding made another, the
+// nearer is kept.
 class Nearest {
   public:
     Nearest(size_t n, size_t most)
         : most_(most),
           n_(n),
           numbers_(n * most * sizeof(uint32_t)),
-          distances_(n * most * sizeof(float)) {}
+          distances_(n * most * sizeof(uint16_t)) {}
 
     size_t size() const { return n_.size(); }
     std::span<const uint32_t> of(uint32_t row) const { return {numbers(row), n_[row]}; }
 
     void offer(uint32_t row, const std::vector<Candidate>& candidates) {
         const std::lock_guard guard(mutexes_[row % mutexes_.size()]);
-        for (const Candidate& candidate : candidates) {
-            uint32_t* const last = numbers(row) + n_[row];
-            const auto at = size_t(std::find(numbers(row), last, candidate.number) - numbers(row));
-            if (at < n_[row]) {
-                put(row, at, {std::min(distances(row)[at], candidate.distance), candidate.number});
-            } else if (n_[row] < most_) {
-                put(row, n_[row]++, candidate);
-            } else if (const size_t worst = worst_of(row); candidate < get(row, worst)) {
-                put(row, worst, candidate);
+        uint32_t* const numbers = this->numbers(row);
+        uint16_t* const distances = reinterpret_cast<uint16_t*>(distances_.data()) + row * most_;
+        const auto nearer = [&](uint16_t distance, uint32_t number, size_t at) {
+            return distance != distances[at] ? distance < distances[at] : number < numbers[at];
+        };
+        size_t n = n_[row];
+        for (const auto& [distance, number] : candidates) {
+            const uint16_t rounded = in_order(distance);
+            size_t at = size_t(std::find(numbers, numbers + n, number) - numbers);
+            if (at == n && n == most_) {
+                at = 0;
+                for (size_t i = 1; i < n; ++i) {
+                    if (nearer(distances[at], numbers[at], i)) at = i;
+                }
             }
+            if (at < n && !nearer(rounded, number, at)) continue;
+            numbers[at] = number;
+            distances[at] = rounded;
+            n = std::max(n, at + 1);
         }
+        n_[row] = uint16_t(n);
     }
 
   private:
     uint32_t* numbers(uint32_t row) const {
         return reinterpret_cast<uint32_t*>(numbers_.data()) + row * most_;
     }
-    float* distances(uint32_t row) const {
-        return reinterpret_cast<float*>(distances_.data()) + row * most_;
-    }
-    Candidate get(uint32_t row, size_t at) const { return {distances(row)[at], numbers(row)[at]}; }
-    void put(uint32_t row, size_t at, const Candidate& candidate) {
-        distances(row)[at] = candidate.distance;
-        numbers(row)[at] = candidate.number;
-    }
-    size_t worst_of(uint32_t row) const {
-        size_t worst = 0;
-        for (size_t i = 1; i < most_; ++i) {
-            if (get(row, worst) < get(row, i)) worst = i;
-        }
-        return worst;
+    // The first bits as a number that orders as they do.
+    static uint16_t in_order(float distance) {
+        const uint32_t bits = std::bit_cast<uint32_t>(distance);
+        return uint16_t(((bits >> 31) != 0 ? ~bits : bits | 0x80000000u) >> 16);
     }
 
     const size_t most_;
@@ -201,7 +204,10 @@ class Builder {
 std::vector<Numbers> grouped(std::span<const uint32_t> numbers, size_t n_leaders,
                              const Numbers& nearest) {
     const size_t most = nearest.size() / numbers.size();
+    std::vector<size_t> sizes(n_leaders);
+    for (const uint32_t leader : nearest) ++sizes[leader];
     std::vector<Numbers> groups(n_leaders);
+    for (size_t g = 0; g < n_leaders; ++g) groups[g].reserve(sizes[g]);
     for (size_t i = 0; i < nearest.size(); ++i) groups[nearest[i]].push_back(numbers[i / most]);
     return groups;
 }
@@ -318,7 +324,8 @@ void Builder::link_in_pieces(std::span<const uint32_t> numbers, Nearest& sample)
 // Each row chooses of the others, by the rule of select() but among all of them, and is a candidate
 // of those that it chose.
 void Builder::link_together(std::span<const uint32_t> numbers, Nearest& sample) {
-    const size_t n = numbers.size(), stride = (n + 15) / 16 * 16;
+    const size_t n = numbers.size(), padded = (n + 15) / 16 * 16;
+    const size_t stride = padded + 16;  // columns of a power of two would share cache lines' places
     const size_t most = std::max<size_t>(6, graph_.degree() * 3 / 16);
     Scratch& own = scratch();
     own.rows.take(slots_of(numbers));
@@ -327,21 +334,21 @@ void Builder::link_together(std::span<const uint32_t> numbers, Nearest& sample) 
     float* const matrix = reinterpret_cast<float*>(own.matrix.data());
     own.rows.distances(stride, matrix);
     look();
-    own.lines.at_least(3 * stride * sizeof(float));
+    own.lines.at_least(3 * padded * sizeof(float));
     float* const left = reinterpret_cast<float*>(own.lines.data());
-    float* const limits = left + stride;
-    float* const none = limits + stride;
-    std::fill_n(none, stride, kInfinity);
+    float* const limits = left + padded;
+    float* const none = limits + padded;
+    std::fill_n(none, padded, kInfinity);
     own.offers.resize(std::max(own.offers.size(), n));
     for (size_t i = 0; i < n; ++i) {
         const float* const distances = matrix + i * stride;
         std::copy_n(distances, n, left);
-        std::fill(left + n, left + stride, kInfinity);
+        std::fill(left + n, left + padded, kInfinity);
         left[i] = kInfinity;
-        for (size_t j = 0; j < stride; ++j) limits[j] = left[j] / alpha_;
+        for (size_t j = 0; j < padded; ++j) limits[j] = left[j] / alpha_;
         const float* covering = none;
         for (size_t k = 0; k < most; ++k) {
-            size_t at = kernels().pairs.cover(covering, limits, left, stride);
+            size_t at = kernels().pairs.cover(covering, limits, left, padded);
             if (!(left[at] < kInfinity)) break;
             if (left[at] == distances[i]) {
                 // Of equal rows the next, so that they make a ring: all would choose the first.

@@ -13,6 +13,19 @@ void widen(const std::byte* numbers, size_t n, float* out) {
     for (size_t j = 0; j < n; ++j) out[j] = float(reinterpret_cast<const Number*>(numbers)[j]);
 }
 
+// Calls use(i, j) for all i <= j < n, block by block: what lies at (j, i) stays in the cache.
+template <class Use>
+void for_blocks(size_t n, size_t block, Use use) {
+    for (size_t first = 0; first < n; first += block) {
+        for (size_t second = first; second < n; second += block) {
+            for (size_t i = first; i < std::min(n, first + block); ++i) {
+                for (size_t j = std::max(i, second); j < std::min(n, second + block); ++j)
+                    use(i, j);
+            }
+        }
+    }
+}
+
 double squared_length(const float* row, size_t dim) {
     double squared;
     kernels().dense.squared_norms(row, 1, dim, &squared);
@@ -84,32 +97,34 @@ void Gathered::move_as(const Gathered& others) {
     }
 }
 
+// Half of the pairs: the others are the same.
 void Gathered::distances(size_t stride, float* out) {
-    if (of_bits_) {
-        for (size_t i = 0; i < n_; ++i) differing(i, *this, nullptr, n_, out + i * stride);
-        return;
-    }
-    products(*this, stride, out);
-    if (products_) return;
-    // Of the same kernel, so that equal rows come out as 0.
+    constexpr size_t kBand = 96, kBlock = 16;
     std::vector<float> squares(n_);
-    for (size_t i = 0; i < n_; ++i) squares[i] = -out[i * stride + i];
-    for (size_t i = 0; i < n_; ++i) {
-        float* const row = out + i * stride;
-        for (size_t j = 0; j < n_; ++j) {
-            const float distance = squares[i] + squares[j] + 2 * row[j];
-            row[j] = distance > 0 ? distance : 0;
+    for (size_t i = 0; i < n_; i += of_bits_ ? 1 : kBand) {
+        if (of_bits_) {
+            differing(i, *this, i, nullptr, n_ - i, out + i * stride + i);
+        } else {
+            products(i, std::min(kBand, n_ - i), *this, i, stride, out + i * stride + i);
         }
     }
+    const bool squared = !of_bits_ && !products_;
+    // Of the same kernel, so that equal rows come out as 0.
+    for (size_t i = 0; squared && i < n_; ++i) squares[i] = -out[i * stride + i];
+    for_blocks(n_, kBlock, [&](size_t i, size_t j) {
+        float& distance = out[i * stride + j];
+        if (squared) distance = std::max(0.0f, squares[i] + squares[j] + 2 * distance);
+        out[j * stride + i] = distance;
+    });
 }
 
 void Gathered::scores(const Gathered& others, float* out) {
     const size_t n = others.n_;
     if (of_bits_) {
-        for (size_t i = 0; i < n_; ++i) differing(i, others, nullptr, n, out + i * n);
+        for (size_t i = 0; i < n_; ++i) differing(i, others, 0, nullptr, n, out + i * n);
         return;
     }
-    products(others, n, out);
+    products(0, n_, others, 0, n, out);
     for (size_t i = 0; i < n_; ++i) {
         for (size_t j = 0; j < n; ++j) out[i * n + j] += others.terms_[j];
     }
@@ -117,28 +132,31 @@ void Gathered::scores(const Gathered& others, float* out) {
 
 void Gathered::distances_from(size_t i, const std::vector<uint32_t>& which, float* out) {
     if (of_bits_) {
-        differing(i, *this, which.data(), which.size(), out);
+        differing(i, *this, 0, which.data(), which.size(), out);
         return;
     }
     kernels().dense.gather(products_ ? DenseForm::kIp : DenseForm::kL2, floats() + i * dim_, dim_,
                            floats(), nullptr, which.data(), which.size(), out);
 }
 
-void Gathered::products(const Gathered& others, size_t stride, float* out) {
-    workspace_.at_least(kernels().pairs.workspace(n_, dim_) * sizeof(float));
-    kernels().pairs.products(floats(), n_, others.floats(), others.n_, dim_,
-                             reinterpret_cast<float*>(workspace_.data()), out, stride);
+void Gathered::products(size_t begin, size_t n, const Gathered& others, size_t first, size_t stride,
+                        float* out) {
+    workspace_.at_least(kernels().pairs.workspace(n, dim_) * sizeof(float));
+    kernels().pairs.products(floats() + begin * dim_, n, others.floats() + first * dim_,
+                             others.n_ - first, dim_, reinterpret_cast<float*>(workspace_.data()),
+                             out, stride);
 }
 
-void Gathered::differing(size_t i, const Gathered& others, const uint32_t* which, size_t n,
-                         float* out) {
+void Gathered::differing(size_t i, const Gathered& others, size_t first, const uint32_t* which,
+                         size_t n, float* out) {
     counts_.resize(std::max(counts_.size(), n));
-    kernels().bits.gather(bits() + i * row_bytes_, row_bytes_, others.bits(), which, n,
-                          counts_.data());
+    kernels().bits.gather(bits() + i * row_bytes_, row_bytes_, others.bits() + first * row_bytes_,
+                          which, n, counts_.data());
+    const float* const set = others.terms_.data() + first;
     for (size_t j = 0; j < n; ++j) {
         out[j] = float(counts_[j]);
         if (metric_ != Metric::kJaccard || counts_[j] == 0) continue;
-        out[j] = 2 * out[j] / (terms_[i] + others.terms_[which == nullptr ? j : which[j]] + out[j]);
+        out[j] = 2 * out[j] / (terms_[i] + set[which == nullptr ? j : which[j]] + out[j]);
     }
 }
 

@@ -39,8 +39,12 @@ class Gathered {
     float* floats() const { return reinterpret_cast<float*>(rows_.data()); }
     const uint8_t* bits() const { return reinterpret_cast<const uint8_t*>(rows_.data()); }
     void take_floats(std::span<const uint32_t> slots);
-    void products(const Gathered& others, size_t stride, float* out);
-    void differing(size_t i, const Gathered& others, const uint32_t* which, size_t n, float* out);
+    // Of n rows from begin on with others from first on.
+    void products(size_t begin, size_t n, const Gathered& others, size_t first, size_t stride,
+                  float* out);
+    // Bits that row i has other than n others, those from first on or chosen ones.
+    void differing(size_t i, const Gathered& others, size_t first, const uint32_t* which, size_t n,
+                   float* out);
 
     const Flat& from_;
     const Metric metric_;
