@@ -20,7 +20,9 @@ namespace nearbit {
 namespace {
 
 // Rows of a group, and groups that a row is in. What they are worth: docs/measurements.md.
-constexpr size_t kLeastTogether = 32, kMostTogether = 1024, kGroupsOfRow = 8;
+constexpr size_t kLeastTogether = 32, kMostTogether = 1024;
+constexpr size_t kEfPerGroup = 16, kLeastGroups = 4, kMostGroups = 32;
+constexpr size_t kCandidatesPerGroup = 4;
 constexpr size_t kMostLeaders = 4096;
 constexpr size_t kRowsAtOnce = 256, kVerticesAtOnce = 64;
 constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows
@@ -107,6 +109,8 @@ class Builder {
           watch_(watch),
           most_together_(std::clamp<size_t>(kBytesTogether / Gathered::row_bytes(rows.codec()),
                                             kMostTogether / 8, kMostTogether)),
+          groups_of_row_(std::clamp<size_t>(graph.settings().ef_construction / kEfPerGroup,
+                                            kLeastGroups, kMostGroups)),
           alpha_(rows.codec().metric() == Metric::kIp
                      ? 1
                      : float(graph.settings().alpha * graph.settings().alpha)) {
@@ -117,9 +121,10 @@ class Builder {
     }
 
     void run() {
+        const size_t most = std::clamp<size_t>(
+            std::max(graph_.degree(), kCandidatesPerGroup * groups_of_row_), 32, 96);
         for (size_t n = slots_.size();; n >>= kSampleShift) {
-            samples_.push_back(
-                std::make_unique<Nearest>(n, std::clamp<size_t>(graph_.degree(), 32, 96)));
+            samples_.push_back(std::make_unique<Nearest>(n, most));
             link_sample(*samples_.back());
             if (n <= most_together_) break;
         }
@@ -191,7 +196,7 @@ class Builder {
     const Flat& rows_;
     const size_t threads_;
     Watch* const watch_;
-    const size_t most_together_;
+    const size_t most_together_, groups_of_row_;
     const float alpha_;  // of squares
     Numbers slots_;      // by number
     Numbers order_;      // numbers, near rows together
@@ -259,16 +264,16 @@ void Builder::link_sample(Nearest& sample) {
     }
     Gathered leaders(rows_, Gathered::kDirections);
     const size_t most_leaders = std::clamp<size_t>(
-        kLeaderBytes / Gathered::row_bytes(rows_.codec()), kGroupsOfRow, kMostLeaders);
-    take_leaders(all,
-                 std::clamp(kGroupsOfRow * all.size() / most_together_, kGroupsOfRow, most_leaders),
-                 leaders);
+        kLeaderBytes / Gathered::row_bytes(rows_.codec()), groups_of_row_, kMostLeaders);
+    take_leaders(
+        all, std::clamp(groups_of_row_ * all.size() / most_together_, groups_of_row_, most_leaders),
+        leaders);
     std::vector<Numbers> groups;
     {
-        Numbers nearest(kGroupsOfRow * all.size());
+        Numbers nearest(groups_of_row_ * all.size());
         for_pieces(all.size(), kRowsAtOnce, [&](size_t begin, size_t end) {
-            find_leaders(std::span(all).subspan(begin, end - begin), leaders, kGroupsOfRow,
-                         nearest.data() + kGroupsOfRow * begin);
+            find_leaders(std::span(all).subspan(begin, end - begin), leaders, groups_of_row_,
+                         nearest.data() + groups_of_row_ * begin);
         });
         if (order_.empty()) order_by(nearest, leaders.size());
         groups = grouped(all, leaders.size(), nearest);
@@ -281,10 +286,10 @@ void Builder::link_sample(Nearest& sample) {
 
 void Builder::order_by(const Numbers& nearest, size_t n_leaders) {
     Numbers starts(n_leaders + 1);
-    for (size_t i = 0; i < nearest.size(); i += kGroupsOfRow) ++starts[nearest[i] + 1];
+    for (size_t i = 0; i < nearest.size(); i += groups_of_row_) ++starts[nearest[i] + 1];
     std::partial_sum(starts.begin(), starts.end(), starts.begin());
-    order_.resize(nearest.size() / kGroupsOfRow);
-    for (uint32_t i = 0; i < order_.size(); ++i) order_[starts[nearest[kGroupsOfRow * i]]++] = i;
+    order_.resize(nearest.size() / groups_of_row_);
+    for (uint32_t i = 0; i < order_.size(); ++i) order_[starts[nearest[groups_of_row_ * i]]++] = i;
 }
 
 // Parts a group until rows of each part can be linked together.

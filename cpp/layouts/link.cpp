@@ -479,7 +479,12 @@ void Linker::find_parents() {
     reach(entries_[0]);
     for (const uint32_t slot : vertices) {
         if (test_bit(reached.data(), slot)) continue;
-        attach(slot, candidates_for(slot, *scorer(slot))[0].slot);
+        const uint32_t* const own = links(slot);
+        const uint32_t* const near = std::find_if(own, own + degree, [&](uint32_t to) {
+            return to == kNoSlot || test_bit(reached.data(), to);
+        });
+        const bool found = near != own + degree && *near != kNoSlot;
+        attach(slot, found ? *near : candidates_for(slot, *scorer(slot))[0].slot);
         reach(slot);
     }
 }
