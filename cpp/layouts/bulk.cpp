@@ -20,9 +20,9 @@ namespace nearbit {
 namespace {
 
 // Rows of a group, and groups that a row is in. What they are worth: docs/measurements.md.
-constexpr size_t kLeastTogether = 32, kMostTogether = 1024;
-constexpr size_t kEfPerGroup = 16, kLeastGroups = 4, kMostGroups = 32;
-constexpr size_t kCandidatesPerGroup = 4;
+constexpr size_t kLeastTogether = 32, kMostTogether = 768;
+constexpr size_t kEfPerGroup = 10, kLeastGroups = 4, kMostGroups = 32;
+constexpr size_t kCandidatesPerGroup = 3;
 constexpr size_t kMostLeaders = 4096;
 constexpr size_t kRowsAtOnce = 256, kVerticesAtOnce = 64;
 constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows

@@ -38,7 +38,7 @@ class Graph:
         the data has many dimensions of its own.
     ef_construction : int, 8 to 65,536, default 128
         How many of the nearest are kept while an item's links are looked for. Where many items come
-        at once, each is compared within as many groups as a sixteenth of it, from 4 to 32. More
+        at once, each is compared within as many groups as a tenth of it, from 4 to 32. More
         build better links, in more time.
     alpha : float, 1 to 2, default 1.05
         An item is linked to another unless one that it is linked to already is nearer to that by

@@ -206,7 +206,7 @@ TEST(Graph, ReachesEveryVertexThatIsLinkedInBulk) {
     for (const auto& [name, rows] : kKinds) {
         for (const char* metric : {"l2", "cosine", "ip"}) {
             // Fewer than go together, as many, a few more, and so many that groups are parted.
-            for (const size_t n : {1, 2, 3, 40, 1024, 1030, 6000}) {
+            for (const size_t n : {1, 2, 3, 40, 768, 770, 6000}) {
                 Random random(n);
                 Kept kept(small(), metric);
                 kept.add(rows(random, n), Kept::kInBulk);
