@@ -248,9 +248,7 @@ class Grid final : public Quantiser {
 
     void decode(const uint8_t* payload, float* y) const override {
         if (single_) {
-            for_each_number([&](size_t j, size_t byte, uint32_t shift, uint32_t mask) {
-                if (j < dim()) y[j] = float(value(j, payload[byte] >> shift & mask));
-            });
+            decode_numbers(payload, y);
             return;
         }
         // Eight numbers at a time, a byte each.
@@ -307,6 +305,28 @@ class Grid final : public Quantiser {
                 visit(at + i, at / 2 + i, 0, 15);
                 visit(at + half + i, at / 2 + i, 4, 15);
             }
+        }
+    }
+
+    // As value() says, which compilers don't put side by side.
+    void decode_numbers(const uint8_t* payload, float* y) const {
+        std::vector<uint8_t> unpacked;
+        const uint8_t* numbers = payload;  // of 8 bits as they are
+        if (levels_.count() != 8) {
+            unpacked.resize((dim() + 7) / 8 * 8);
+            for_each_number([&](size_t j, size_t byte, uint32_t shift, uint32_t mask) {
+                unpacked[j] = uint8_t(payload[byte] >> shift & mask);
+            });
+            numbers = unpacked.data();
+        }
+        const size_t n = dim();
+        const double most = double((uint32_t(1) << levels_.count()) - 1) / 2;
+        const float* const steps = steps_.empty() ? nullptr : steps_.data();
+        const float* const middles = middles_.empty() ? nullptr : middles_.data();
+        for (size_t j = 0; j < n; ++j) {
+            const double number = double(numbers[j]) - most;
+            const double scaled = steps == nullptr ? number : number * double(steps[j]);
+            y[j] = float(middles == nullptr ? scaled : scaled + double(middles[j]));
         }
     }
 
