@@ -28,6 +28,7 @@ constexpr size_t kRowsAtOnce = 256, kVerticesAtOnce = 64;
 constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows
 // Of decoded rows that a thread keeps, and of those of all leaders.
 constexpr size_t kBytesTogether = size_t(4) << 20, kLeaderBytes = size_t(16) << 20;
+constexpr size_t kSpareBytes = size_t(32) << 20;
 constexpr size_t kMostRowBytes = size_t(32) << 10;
 
 using Numbers = std::vector<uint32_t>;
@@ -121,8 +122,7 @@ class Builder {
     }
 
     void run() {
-        const size_t most = std::clamp<size_t>(
-            std::max(graph_.degree(), kCandidatesPerGroup * groups_of_row_), 32, 96);
+        const size_t most = most_candidates();
         for (size_t n = slots_.size();; n >>= kSampleShift) {
             samples_.push_back(std::make_unique<Nearest>(n, most));
             link_sample(*samples_.back());
@@ -131,6 +131,16 @@ class Builder {
         choose_among_nearest();
         samples_.clear();
         link_back();
+    }
+
+    // So that with lists of groups they take no more than what is kept of a row, and a little.
+    size_t most_candidates() const {
+        const size_t kept = rows_.codec().code_bytes() + sizeof(uint32_t) * (graph_.degree() + 1);
+        const size_t lists = sizeof(uint32_t) * (groups_of_row_ + 5);
+        const size_t fitting = (kept + kSpareBytes / slots_.size() - std::min(kept, lists)) /
+                               (sizeof(uint32_t) + sizeof(uint16_t));
+        const size_t wanted = std::max(graph_.degree(), kCandidatesPerGroup * groups_of_row_);
+        return std::min(std::clamp<size_t>(wanted, 32, 96), std::max<size_t>(fitting, 16));
     }
 
     std::vector<uint32_t> entries() const {
