@@ -67,8 +67,9 @@ class Pool {
         const size_t at = place_of(distance, slot);
         next_ = std::min(next_, at);
         entries_.push_back({});
-        std::memmove(&entries_[at + 1], &entries_[at], (entries_.size() - 1 - at) * sizeof(Entry));
-        entries_[at] = {distance, slot, admitted, false};
+        Entry* const place = entries_.data() + at;
+        std::memmove(place + 1, place, (entries_.size() - 1 - at) * sizeof(Entry));
+        *place = {distance, slot, admitted, false};
         n_admitted_ += admitted;
         while (n_admitted_ >= ef_ && entries_.back().distance > radius_ &&
                (n_admitted_ > ef_ || !entries_.back().admitted)) {
