@@ -447,14 +447,13 @@ void Builder::link_back() {
 // Makes the links of some vertices, all slots, each of its candidates.
 void Builder::choose(const Numbers& vertices, const std::vector<Numbers>& candidates) {
     Scratch& own = scratch();
-    const size_t most = std::max(most_together_, size_t(1));
     Numbers all, places, chosen;
     std::vector<float> distances;
     for (size_t begin = 0, end; begin < vertices.size(); begin = end) {
         // As many as can be decoded at once; rows that are near have most candidates in common.
         all.clear();
         for (end = begin; end < vertices.size(); ++end) {
-            if (end > begin && all.size() + candidates[end].size() >= 2 * most) break;
+            if (end > begin && all.size() + candidates[end].size() >= 2 * most_together_) break;
             const size_t old = all.size();
             all.push_back(vertices[end]);
             all.insert(all.end(), candidates[end].begin(), candidates[end].end());
