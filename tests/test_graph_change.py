@@ -201,29 +201,6 @@ def test_many_rows_more_are_linked_anew_and_leave_no_slot_behind(kind, rng):
     assert_linked(index)
 
 
-def test_memory_for_linking_is_bounded():
-    """All of an add takes no more than twice what is kept and 64 MB, whatever groups it makes."""
-    over = child.output(
-        """
-        import resource
-        import numpy as np, nearbit as nb
-
-        rows = np.random.default_rng(0).standard_normal((150_000, 16), dtype=np.float32)
-        nb.Index(16, "l2", "graph").add(rows[:2500])
-
-        def peak():
-            return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-        before = peak()
-        index = nb.Index(16, "l2", "graph")
-        index.add(rows)
-        print((peak() - before - 2 * index.nbytes) / 1e6)
-        """
-    )
-    print(f"{float(over):.0f} MB beside twice the index")
-    assert float(over) < 64
-
-
 @pytest.mark.parametrize("how", ["one by one", "update"])
 def test_slots_are_used_again_in_small_changes(how, rng):
     index, rows = filled(FLOATS)

@@ -206,7 +206,7 @@ TEST(Graph, ReachesEveryVertexThatIsLinkedInBulk) {
     for (const auto& [name, rows] : kKinds) {
         for (const char* metric : {"l2", "cosine", "ip"}) {
             // Fewer than go together, as many, a few more, and so many that groups are parted.
-            for (const size_t n : {1, 2, 3, 40, 768, 770, 6000}) {
+            for (const size_t n : {1, 2, 3, 40, 768, 770, 2500}) {
                 Random random(n);
                 Kept kept(small(), metric);
                 kept.add(rows(random, n), Kept::kInBulk);
@@ -308,7 +308,7 @@ TEST(Graph, IsTheSameOnAnyNumberOfThreads) {
     for (const Kept::How how : {Kept::kInserted, Kept::kInBulk}) {
         for (const auto& [name, rows] : kKinds) {
             Random random(4);
-            const std::vector<float> first = rows(random, how == Kept::kInBulk ? 5000 : 900);
+            const std::vector<float> first = rows(random, how == Kept::kInBulk ? 2500 : 900);
             const std::vector<float> second = rows(random, 100);
             Kept one(small()), three(small());
             one.add(first, how), one.add(second, how);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <climits>
 #include <cstring>
 #include <random>
@@ -41,9 +42,7 @@ Bytes some_rows(size_t n, size_t n_bytes, uint32_t seed) {
 
 int32_t plain_distance(const uint8_t* a, const uint8_t* b, size_t n_bytes) {
     int32_t sum = 0;
-    for (size_t i = 0; i < n_bytes; ++i) {
-        for (int bit = 0; bit < 8; ++bit) sum += ((a[i] >> bit) & 1) != ((b[i] >> bit) & 1);
-    }
+    for (size_t i = 0; i < n_bytes; ++i) sum += std::popcount(uint8_t(a[i] ^ b[i]));
     return sum;
 }
 
@@ -477,8 +476,8 @@ struct BestK : Log {
     void empty() override {
         for (uint32_t i = 0; i < count; ++i) {
             std::vector<Found>& kept = best[items[i].query];
-            kept.push_back({items[i].query, items[i].row, int32_t(items[i].distance)});
-            std::sort(kept.begin(), kept.end());
+            const Found found = {items[i].query, items[i].row, int32_t(items[i].distance)};
+            kept.insert(std::upper_bound(kept.begin(), kept.end(), found), found);
             if (kept.size() > k) kept.pop_back();
             if (kept.size() == k) thresholds[items[i].query] = limit(kept.back().distance);
         }
