@@ -381,13 +381,16 @@ def ticks_during(call):
 
 @pytest.mark.parametrize("kind", [L2, BITS], ids=str)
 def test_other_python_threads_go_on_during_a_long_call(kind, rng):
-    """With the GIL held there would be a tick or two, at the beginning and the end."""
+    """With the GIL held there would be a tick or two, at the beginning and the end, every time."""
     index, _ = kind.filled(20_000, 256)
     queries = np.repeat(kind.rows(10, 256, rng), 100, axis=0)
-    many = np.repeat(kind.rows(1, 256, rng), 200_000, axis=0)
-    assert ticks_during(lambda: index.search(queries, 10, threads=1)) > 5
-    assert ticks_during(lambda: nb.knn(queries, many[:20_000], 10, kind.metric)) > 5
-    assert ticks_during(lambda: [index.add(many) for _ in range(3)]) > 5
+    many = np.repeat(kind.rows(1, 256, rng), 2_000_000 if kind is BITS else 200_000, axis=0)
+    for call in (
+        lambda: index.search(queries, 10, threads=1),
+        lambda: nb.knn(queries, many[:20_000], 10, kind.metric),
+        lambda: index.add(many),
+    ):
+        assert any(ticks_during(call) > 5 for _ in range(10))
 
 
 def test_hits_and_filters_outlive_their_index(rng):

@@ -476,8 +476,8 @@ struct BestK : Log {
     void empty() override {
         for (uint32_t i = 0; i < count; ++i) {
             std::vector<Found>& kept = best[items[i].query];
-            const Found found = {items[i].query, items[i].row, int32_t(items[i].distance)};
-            kept.insert(std::upper_bound(kept.begin(), kept.end(), found), found);
+            const Found hit = {items[i].query, items[i].row, int32_t(items[i].distance)};
+            kept.insert(std::upper_bound(kept.begin(), kept.end(), hit), hit);
             if (kept.size() > k) kept.pop_back();
             if (kept.size() == k) thresholds[items[i].query] = limit(kept.back().distance);
         }

@@ -238,7 +238,7 @@ class Stress {
                     give(held, out), give(others, in);
             }
         }
-        ++n_done_;
+        ++n_written_;
     }
     static std::vector<int64_t> take(std::vector<int64_t>& from, size_t most, Random& random) {
         shuffle(random, std::span(from));
@@ -257,12 +257,13 @@ class Stress {
         std::vector<int64_t> thirds;
         for (int64_t id = 0; id < int64_t(kIds); id += 3) thirds.push_back(id);
         const Filter filter(std::move(thirds));
-        for (size_t turn = 0; n_done_ < kWriters && !failed_; ++turn) {
+        for (size_t turn = 0; n_written_ < kWriters && !failed_; ++turn) {
             std::vector<Answer> answers(together(turn), question(turn, random));
             for (Answer& answer : answers) answer.query = somewhere(random);
             ask(answers, turn, filter);
             for (Answer& answer : answers) hand_over(std::move(answer));
         }
+        ++n_searched_;
     }
     // Many queries in a call, so that much changes while it lasts: slots that were left may be used
     // again only when it ends.
@@ -323,7 +324,7 @@ class Stress {
     }
     void check() {
         for (;;) {
-            const bool last = n_done_ == kWriters;
+            const bool last = n_searched_ == kSearchers;
             Answer answer;
             {
                 const std::lock_guard guard(mutex_);
@@ -354,7 +355,7 @@ class Stress {
     Index& index_;
     History history_;
     size_t n_rounds_ = 0, n_checked_ = 0, n_missed_ = 0;
-    std::atomic<size_t> n_done_{0};
+    std::atomic<size_t> n_written_{0}, n_searched_{0};  // threads that have ended
     std::atomic<bool> failed_{false};
     std::mutex mutex_;
     std::deque<Answer> waiting_;
