@@ -179,8 +179,9 @@ class Learned:
         padded = -(-self.grid_dim // 8) * 8
         if len(self.level_dims) == 8:
             numbers = payloads.astype(np.int64)
-        else:  # of each 32 the low halves, then the high ones
-            pieces = [payloads[:, at // 2 : at // 2 + 16] for at in range(0, padded, 32)]
+        else:  # of each 64, then of 32, 16, 8, the low halves of bytes, then the high ones
+            sizes = [64] * (padded // 64) + [size for size in (32, 16, 8) if padded & size]
+            pieces = np.split(payloads, np.cumsum(sizes)[:-1] // 2, axis=1)
             halves = [part for piece in pieces for part in (piece & 15, piece >> 4)]
             numbers = np.concatenate(halves, axis=1).astype(np.int64)
         assert numbers.shape[1] == padded

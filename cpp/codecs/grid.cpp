@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <iterator>
 
@@ -16,6 +17,7 @@ constexpr double kNormalStep[] = {0, 1.5958, .9957, .5860, .3352, .1881, .1041, 
 constexpr float kInverseSteps[] = {1 / .8f, 1 / .87f, 1 / .94f, 1, 1 / 1.07f, 1 / 1.15f, 1 / 1.25f};
 
 constexpr int kLargestInt = 4095;  // of a query's numbers: 13 bits with the sign
+constexpr int kHigh = CodesKernels::kHighValue;
 
 // The bits of a byte, least significant first, as the low bits of eight bytes.
 constexpr std::array<uint64_t, 256> kSpread = [] {
@@ -64,6 +66,7 @@ class GridQueries final : public QuantisedQueries {
         : kernels_(kernels().codes), levels_(levels), single_(single), dim_(levels.dims[0]), n_(n) {
         n_bytes_ = (dim_ + 7) / 8;
         padded_ = 8 * n_bytes_;
+        if (single && levels_.count() == 4) halves_ = Memory(n * 2 * padded_);
         ints_ = Memory(n * padded_ * sizeof(int16_t));
         if (!single) tables_ = Memory(n * n_bytes_ * 32);
         states_.resize(n);
@@ -77,8 +80,10 @@ class GridQueries final : public QuantisedQueries {
     void values(size_t q, const uint8_t* const* codes, size_t payload_at, size_t n,
                 double* values) const override {
         int64_t sums[kSinglesTogether];
-        if (single_) {
-            kernels_.number_sums(ints(q), padded_, levels_.count(), codes, payload_at, n, sums);
+        if (halves_.size() != 0) {
+            kernels_.nibble_sums(halves(q), padded_, codes, payload_at, n, sums);
+        } else if (single_) {
+            kernels_.byte_sums(ints(q), padded_, codes, payload_at, n, sums);
         } else {
             const GridQuery query = {ints(q), levels_.dims.data(), levels_.count()};
             kernels_.grid_sums(query, codes, payload_at, n, sums);
@@ -115,6 +120,9 @@ class GridQueries final : public QuantisedQueries {
     const int16_t* ints(size_t q) const {
         return reinterpret_cast<const int16_t*>(ints_.data()) + q * padded_;
     }
+    const int8_t* halves(size_t q) const {
+        return reinterpret_cast<const int8_t*>(halves_.data()) + q * 2 * padded_;
+    }
 
     void prepare(size_t q, const float* z, const float* steps, const float* middles) {
         int16_t* const out = const_cast<int16_t*>(ints(q));
@@ -133,6 +141,11 @@ class GridQueries final : public QuantisedQueries {
         for (size_t j = 0; most > 0 && j < dim_; ++j) {
             const double number = products[j] / gain;
             out[j] = int16_t(number + (number < 0 ? -0.5 : 0.5));
+        }
+        for (size_t j = 0; halves_.size() != 0 && j < dim_; ++j) {
+            int8_t* const high = const_cast<int8_t*>(halves(q));
+            high[j] = int8_t((out[j] + (out[j] < 0 ? -kHigh / 2 : kHigh / 2)) / kHigh);
+            high[padded_ + j] = int8_t(out[j] - kHigh * high[j]);
         }
         states_[q] = {gain, offset};
         if (!single_) prepare_tables(q);
@@ -201,6 +214,7 @@ class GridQueries final : public QuantisedQueries {
     const size_t dim_, n_;
     size_t n_bytes_, padded_;
     Memory ints_, tables_;
+    Memory halves_;  // of ints, where numbers of 4 bits are summed: high and low
     std::vector<State> states_;
     std::vector<float> gains_, offsets_, rests_;  // of sums of entries
 };
@@ -208,7 +222,8 @@ class GridQueries final : public QuantisedQueries {
 class Grid final : public Quantiser {
   public:
     // middles empty: a code is a direction, and each row finds its own multiple of the steps.
-    // single: of numbers instead of planes, each of 4 or 8 bits (CodesKernels::number_sums).
+    // single: of numbers instead of planes, each of 4 or 8 bits (CodesKernels::byte_sums and
+    // nibble_sums).
     Grid(std::vector<uint32_t> level_dims, std::vector<float> middles, std::vector<float> steps,
          bool single = false)
         : levels_(std::move(level_dims)),
@@ -299,12 +314,14 @@ class Grid final : public Quantiser {
             for (size_t j = 0; j < padded; ++j) visit(j, j, 0, 255);
             return;
         }
-        for (size_t at = 0; at < padded; at += 32) {
-            const size_t half = std::min<size_t>(32, padded - at) / 2;
+        for (size_t at = 0; at < padded;) {
+            const size_t together = std::bit_floor(std::min<size_t>(64, padded - at));
+            const size_t half = together / 2;
             for (size_t i = 0; i < half; ++i) {
                 visit(at + i, at / 2 + i, 0, 15);
                 visit(at + half + i, at / 2 + i, 4, 15);
             }
+            at += together;
         }
     }
 

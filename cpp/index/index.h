@@ -117,7 +117,7 @@ class Index {
     struct Snapshot {
         std::shared_ptr<const Store> store;
         size_t n_slots, n_live;
-        std::shared_ptr<const Words> live;  // null: all are
+        std::shared_ptr<const Admit> live;  // null: all are
         uint64_t version;
     };
     // A call that keeps writers out, from its start to its end.

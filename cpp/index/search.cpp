@@ -28,8 +28,9 @@ Index::Snapshot Index::snapshot() const {
     const Directory& ids = store_->ids;
     Snapshot made{store_, ids.n_slots(), ids.n_live(), nullptr, version_};
     if (!ids.all_live()) {
-        made.live =
-            std::make_shared<Words>(ids.live_words(), ids.live_words() + words_for(ids.n_slots()));
+        const uint64_t* const words = ids.live_words();
+        made.live = std::make_shared<Admit>(
+            Admit{Words(words, words + words_for(ids.n_slots())), ids.n_live()});
     }
     return made;
 }
@@ -37,16 +38,11 @@ Index::Snapshot Index::snapshot() const {
 // The slots that a filter admits, of those that were live when the call began.
 std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter* filter,
                                           Watch* watch) const {
-    if (filter == nullptr && snapshot.live == nullptr) return nullptr;
-    auto made = std::make_shared<Admit>();
-    if (filter == nullptr) {
-        made->words = *snapshot.live;
-        made->count = snapshot.n_live;
-        return made;
-    }
+    if (filter == nullptr) return snapshot.live;
     const Filter::State state{this, snapshot.version};
     if (auto known = filter->remembered(state)) return known;
     const Directory& directory = snapshot.store->ids;
+    auto made = std::make_shared<Admit>();
     made->words.resize(words_for(snapshot.n_slots));
     for (size_t begin = 0; begin < filter->span(); begin += kSharedIds) {
         {
@@ -59,7 +55,8 @@ std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter
         if (watch != nullptr) watch->advance(0);
     }
     if (snapshot.live != nullptr) {
-        for (size_t i = 0; i < made->words.size(); ++i) made->words[i] &= (*snapshot.live)[i];
+        const Words& live = snapshot.live->words;
+        for (size_t i = 0; i < made->words.size(); ++i) made->words[i] &= live[i];
     }
     made->count = count_bits(made->words);
     // Between the snapshot and here the ids may have changed: then this is right for this call,
@@ -232,7 +229,7 @@ std::vector<int64_t> Index::ids() const {
         const Shared guard(lock_);
         const size_t end = std::min(now.n_slots, begin + 64 * kSharedIds);
         for (size_t slot = begin; slot < end; ++slot) {
-            if (now.live == nullptr || test_bit(now.live->data(), slot)) {
+            if (now.live == nullptr || test_bit(now.live->words.data(), slot)) {
                 ids.push_back(now.store->ids.id_of(slot));
             }
         }

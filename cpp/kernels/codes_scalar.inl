@@ -133,28 +133,38 @@ void grid_sums(const GridQuery& query, const uint8_t* const* codes, size_t first
     }
 }
 
-inline int64_t number_sum(const int16_t* values, const uint8_t* numbers, size_t n, uint32_t bits) {
-    int64_t sum = 0;
-    if (bits == 8) {
-        for (size_t j = 0; j < n; ++j) sum += int64_t(values[j]) * numbers[j];
-        return sum;
+void byte_sums(const int16_t* values, size_t dim, const uint8_t* const* codes, size_t first_byte,
+               size_t n, int64_t* out) {
+    for (size_t i = 0; i < n; ++i) {
+        const uint8_t* const numbers = codes[i] + first_byte;
+        int64_t sum = 0;
+        for (size_t j = 0; j < dim; ++j) sum += int64_t(values[j]) * numbers[j];
+        out[i] = sum;
     }
-    for (size_t at = 0; at < n; at += 32) {
-        const size_t half = (n - at < 32 ? n - at : 32) / 2;
-        for (size_t i = 0; i < half; ++i, ++numbers) {
-            sum += int64_t(values[at + i]) * (*numbers & 15);
-            sum += int64_t(values[at + half + i]) * (*numbers >> 4);
-        }
-    }
-    return sum;
 }
 
-void number_sums(const int16_t* values, size_t dim, uint32_t bits, const uint8_t* const* codes,
-                 size_t first_byte, size_t n, int64_t* out) {
-    for (size_t i = 0; i < n; ++i) out[i] = number_sum(values, codes[i] + first_byte, dim, bits);
+void nibble_sums(const int8_t* values, size_t dim, const uint8_t* const* codes, size_t first_byte,
+                 size_t n, int64_t* out) {
+    for (size_t i = 0; i < n; ++i) {
+        const uint8_t* numbers = codes[i] + first_byte;
+        int64_t sum = 0;
+        size_t at = 0;
+        for (size_t together = 64; together >= 8; together /= 2) {
+            const size_t half = together / 2;
+            for (; at + together <= dim; at += together, numbers += half) {
+                for (size_t j = 0; j < half; ++j) {
+                    const int8_t *const first = values + at + j, *const second = first + half;
+                    sum += (CodesKernels::kHighValue * first[0] + first[dim]) * (numbers[j] & 15);
+                    sum += (CodesKernels::kHighValue * second[0] + second[dim]) * (numbers[j] >> 4);
+                }
+            }
+        }
+        out[i] = sum;
+    }
 }
 
 }  // namespace codes
 
 constexpr CodesKernels codes_kernels = {codes::nibble_scan, codes::byte_scan, codes::nibble_tile,
-                                        codes::byte_tile,   codes::grid_sums, codes::number_sums};
+                                        codes::byte_tile,   codes::grid_sums, codes::byte_sums,
+                                        codes::nibble_sums};

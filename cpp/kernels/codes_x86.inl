@@ -480,37 +480,86 @@ int64_t byte_sum(const int16_t* values, const uint8_t* numbers, size_t dim) {
     return sum + sum_of_eight(sums);
 }
 
-// 384 dimensions of 4 bits take 36 products; the planes of the same code take four passes over all
-// values.
-int64_t nibble_sum(const int16_t* values, const uint8_t* numbers, size_t dim) {
+// The sums of 16 bits of products of numbers with the high parts of values, and with the low ones.
+struct HighAndLow {
+    __m256i high = _mm256_setzero_si256(), low = _mm256_setzero_si256();
+
+    void add(__m256i numbers, const int8_t* values, size_t dim) {
+        const auto* const highs = reinterpret_cast<const __m256i*>(values);
+        const auto* const lows = reinterpret_cast<const __m256i*>(values + dim);
+        high = _mm256_add_epi16(high, _mm256_maddubs_epi16(numbers, _mm256_loadu_si256(highs)));
+        low = _mm256_add_epi16(low, _mm256_maddubs_epi16(numbers, _mm256_loadu_si256(lows)));
+    }
+    __m256i whole() const {
+        const __m256i high_of = _mm256_set1_epi16(CodesKernels::kHighValue);
+        return _mm256_add_epi32(_mm256_madd_epi16(high, high_of),
+                                _mm256_madd_epi16(low, _mm256_set1_epi16(1)));
+    }
+};
+
+// Per 64 dimensions 12 operations, where values of 16 bits took 20. A pair of products is at most
+// 2 * 15 * 127, and eight of these fit in 16 bits with a sign.
+int64_t nibble_sum(const int8_t* values, const uint8_t* numbers, size_t dim) {
+    const __m256i low = _mm256_set1_epi8(15);
     __m256i sums = _mm256_setzero_si256();
-    const __m128i low = _mm_set1_epi8(15);
     size_t at = 0;
-    for (; at + 32 <= dim; at += 32, numbers += 16) {
+    while (at + 64 <= dim) {
+        HighAndLow some;
+        const size_t end = dim - at < 256 ? dim : at + 256;
+        for (; at + 64 <= end; at += 64, numbers += 32) {
+            const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers));
+            some.add(_mm256_and_si256(both, low), values + at, dim);
+            some.add(_mm256_and_si256(_mm256_srli_epi16(both, 4), low), values + at + 32, dim);
+        }
+        sums = _mm256_add_epi32(sums, some.whole());
+    }
+    // The rest, 16 or 8 numbers at a time.
+    const auto add = [&](__m128i some, auto load) {
+        const __m128i of = _mm_and_si128(some, _mm256_castsi256_si128(low));
+        const __m128i high = _mm_maddubs_epi16(of, load(values + at));
+        const __m128i rest = _mm_maddubs_epi16(of, load(values + dim + at));
+        const HighAndLow both = {_mm256_zextsi128_si256(high), _mm256_zextsi128_si256(rest)};
+        sums = _mm256_add_epi32(sums, both.whole());
+    };
+    const auto sixteen = [](const int8_t* from) {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    };
+    if ((dim & 32) != 0) {
         const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers));
-        const __m256i first = sixteen_products(values + at, _mm_and_si128(both, low));
-        const __m256i second =
-            sixteen_products(values + at + 16, _mm_and_si128(_mm_srli_epi16(both, 4), low));
-        sums = _mm256_add_epi32(sums, _mm256_add_epi32(first, second));
+        add(both, sixteen), at += 16;
+        add(_mm_srli_epi16(both, 4), sixteen), at += 16;
+        numbers += 16;
     }
-    int64_t sum = 0;
-    const size_t half = (dim - at) / 2;
-    for (size_t i = 0; i < half; ++i) {
-        sum += int64_t(values[at + i]) * (numbers[i] & 15);
-        sum += int64_t(values[at + half + i]) * (numbers[i] >> 4);
+    if ((dim & 16) != 0) {
+        const __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(numbers));
+        add(_mm_unpacklo_epi64(both, _mm_srli_epi16(both, 4)), sixteen), at += 16;
+        numbers += 8;
     }
-    return sum + sum_of_eight(sums);
+    if ((dim & 8) != 0) {
+        int32_t four;
+        std::memcpy(&four, numbers, sizeof(four));
+        const __m128i both = _mm_cvtsi32_si128(four);
+        add(_mm_unpacklo_epi32(both, _mm_srli_epi16(both, 4)), [](const int8_t* from) {
+            return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+        });
+    }
+    return sum_of_eight(sums);
 }
 
-void number_sums(const int16_t* values, size_t dim, uint32_t bits, const uint8_t* const* codes,
-                 size_t first_byte, size_t n, int64_t* out) {
-    const auto sum_of = bits == 8 ? byte_sum : nibble_sum;
-    for (size_t i = 0; i < n; ++i) out[i] = sum_of(values, codes[i] + first_byte, dim);
+void byte_sums(const int16_t* values, size_t dim, const uint8_t* const* codes, size_t first_byte,
+               size_t n, int64_t* out) {
+    for (size_t i = 0; i < n; ++i) out[i] = byte_sum(values, codes[i] + first_byte, dim);
+}
+
+void nibble_sums(const int8_t* values, size_t dim, const uint8_t* const* codes, size_t first_byte,
+                 size_t n, int64_t* out) {
+    for (size_t i = 0; i < n; ++i) out[i] = nibble_sum(values, codes[i] + first_byte, dim);
 }
 
 }  // namespace codes
 
 constexpr CodesKernels codes_kernels = {codes::nibble_scan, codes::byte_scan, codes::nibble_tile,
-                                        codes::byte_tile,   codes::grid_sums, codes::number_sums};
+                                        codes::byte_tile,   codes::grid_sums, codes::byte_sums,
+                                        codes::nibble_sums};
 
 #undef NEARBIT_HOT

@@ -312,11 +312,16 @@ struct CodesKernels {
                       size_t n, int64_t* out);
 
     // sum of values_j * number_j over dim dimensions, a multiple of 8 and at most 65,536, exact,
-    // for each of n rows of numbers, from byte `first_byte` on of codes that lie anywhere. Numbers
-    // of 8 bits are bytes; of 4 bits, each 32 dimensions (the last 8, 16 or 24 if dim is no
-    // multiple of 32) are the low halves of their bytes, in order, and then the high halves.
-    void (*number_sums)(const int16_t* values, size_t dim, uint32_t bits,
-                        const uint8_t* const* codes, size_t first_byte, size_t n, int64_t* out);
+    // for each of n rows of numbers of 8 bits, from byte `first_byte` on of codes that lie
+    // anywhere. |values_j| <= 4,095.
+    void (*byte_sums)(const int16_t* values, size_t dim, const uint8_t* const* codes,
+                      size_t first_byte, size_t n, int64_t* out);
+    // The same for numbers of 4 bits: of each 64 dimensions, then of 32, 16 and 8 of those left,
+    // the first half are the low halves of bytes, the second half their high ones. A value is
+    // kHighValue * values_j + values_(dim + j), where these are at most 127 and 16 in size.
+    static constexpr int kHighValue = 33;
+    void (*nibble_sums)(const int8_t* values, size_t dim, const uint8_t* const* codes,
+                        size_t first_byte, size_t n, int64_t* out);
 };
 
 // ------------------------------------------------------------------------------------- nearest

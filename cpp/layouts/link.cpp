@@ -348,8 +348,8 @@ void Linker::attach(uint32_t slot, uint32_t at) {
 
 // ------------------------------------------------------------------------------------ dead ones
 
-// Live links, those of dead ones in their place, and live children of dead children: those the
-// vertex has to keep.
+// The nearest of live links, and of those of dead ones in their place; and live children of dead
+// children: those the vertex has to keep.
 std::vector<Linker::Link> Linker::around_dead(uint32_t slot) const {
     const size_t degree = graph_.degree();
     const uint32_t* const own = links(slot);
@@ -373,17 +373,25 @@ std::vector<Linker::Link> Linker::around_dead(uint32_t slot) const {
             (linkable(below[j]) ? children : dead).push_back(below[j]);
         }
     }
-    const auto from = scorer(slot);
-    std::vector<Link> found;
-    for (const uint32_t child : children) found.push_back({distance(*from, child), child, true});
     std::sort(near.begin(), near.end());
     near.erase(std::unique(near.begin(), near.end()), near.end());
     std::sort(children.begin(), children.end());
+    std::vector<uint32_t> all = children;
     for (const uint32_t other : near) {
         if (other == slot || std::binary_search(children.begin(), children.end(), other)) continue;
-        found.push_back({distance(*from, other), other, false});
+        all.push_back(other);
+    }
+    rows_.prefetch(all.data(), all.size());
+    std::vector<double> distances(all.size());
+    rows_.distances(*scorer(slot), 0, all.data(), all.size(), distances.data());
+    std::vector<Link> found;
+    for (size_t i = 0; i < all.size(); ++i) {
+        found.push_back({distances[i], all[i], i < children.size()});
     }
     std::sort(found.begin(), found.end());
+    // Of a hundred, the farther ones are rarely chosen, and cost as much as the others to look at.
+    size_t n_others = 0;
+    std::erase_if(found, [&](const Link& link) { return !link.kept && ++n_others > 2 * degree; });
     return found;
 }
 

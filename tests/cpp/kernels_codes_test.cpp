@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "codecs/groups.h"
@@ -398,18 +399,41 @@ TEST(CodesKernels, BoundsThatFallAreReadAgain) {
     }
 }
 
+// Where number j of dim numbers of 4 bits is: its byte, and how far to shift it.
+std::pair<size_t, int> nibble_place(size_t j, size_t dim) {
+    size_t at = 0, together = 64;
+    for (;; together /= 2) {
+        for (; at + together <= dim; at += together) {
+            if (j >= at + together) continue;
+            const size_t half = together / 2;
+            return {at / 2 + (j - at) % half, j - at < half ? 0 : 4};
+        }
+    }
+}
+
 TEST(CodesKernels, NumberSumsAreExact) {
+    std::vector<size_t> dims = {192, 384, 392, 784, 16400, 65536};
+    for (size_t dim = 8; dim <= 328; dim += 8) dims.push_back(dim);
     Random random(2);
-    for (const size_t n : {8, 16, 24, 32, 40, 56, 64, 96, 384, 392, 784, 16400, 65536}) {
+    for (const size_t dim : dims) {
         for (const uint32_t bits : {4u, 8u}) {
             for (const bool extreme : {false, true}) {
-                FencedBytes query(2 * n, FencedBytes::kEndsAtFence, 2);
+                FencedBytes query(2 * dim, FencedBytes::kEndsAtFence, 2);
                 constexpr size_t kRows = 5, kFirstByte = 3;
-                const size_t n_bytes = n * bits / 8;
+                const size_t n_bytes = dim * bits / 8;
                 FencedBytes numbers(kFirstByte + kRows * n_bytes);
-                auto* const values = reinterpret_cast<int16_t*>(query.data());
-                for (size_t j = 0; j < n; ++j) {
-                    values[j] = int16_t(extreme ? -4095 : int(random() % 8191) - 4095);
+                auto* const ints = reinterpret_cast<int16_t*>(query.data());
+                auto* const halves = reinterpret_cast<int8_t*>(query.data());
+                std::vector<int> values(dim);
+                for (size_t j = 0; j < dim; ++j) {
+                    if (bits == 8) {
+                        ints[j] = int16_t(extreme ? -4095 : int(random() % 8191) - 4095);
+                        values[j] = ints[j];
+                    } else {
+                        halves[j] = int8_t(extreme ? -127 : int(random() % 255) - 127);
+                        halves[dim + j] = int8_t(extreme ? -16 : int(random() % 33) - 16);
+                        values[j] = CodesKernels::kHighValue * halves[j] + halves[dim + j];
+                    }
                 }
                 for (size_t b = 0; b < kFirstByte + kRows * n_bytes; ++b) {
                     numbers.data()[b] = extreme ? 0xff : uint8_t(random());
@@ -418,22 +442,24 @@ TEST(CodesKernels, NumberSumsAreExact) {
                 std::vector<const uint8_t*> rows;
                 for (size_t i = kRows; i-- > 0;) rows.push_back(numbers.data() + i * n_bytes);
                 for (size_t i = 0; i < kRows; ++i) {
-                    for (size_t j = 0; j < n; ++j) {
-                        const size_t first = j / 32 * 32;
-                        const size_t half = std::min<size_t>(32, n - first) / 2;
-                        const uint8_t byte =
-                            rows[i][kFirstByte + (bits == 8 ? j : first / 2 + (j - first) % half)];
-                        const int number = bits == 8          ? byte
-                                           : j - first < half ? byte & 15
-                                                              : byte >> 4;
-                        expected[i] += int64_t(values[j]) * number;
+                    for (size_t j = 0; j < dim; ++j) {
+                        const auto [byte, shift] =
+                            bits == 8 ? std::pair(j, 0) : nibble_place(j, dim);
+                        const int mask = bits == 8 ? 255 : 15;
+                        expected[i] +=
+                            int64_t(values[j]) * (rows[i][kFirstByte + byte] >> shift & mask);
                     }
                 }
                 for (const Kernels* table : tables()) {
-                    table->codes.number_sums(values, n, bits, rows.data(), kFirstByte, kRows,
-                                             found.data());
+                    if (bits == 8) {
+                        table->codes.byte_sums(ints, dim, rows.data(), kFirstByte, kRows,
+                                               found.data());
+                    } else {
+                        table->codes.nibble_sums(halves, dim, rows.data(), kFirstByte, kRows,
+                                                 found.data());
+                    }
                     ASSERT_EQ(found, expected)
-                        << table->isa << ", " << n << " numbers of " << bits << " bits";
+                        << table->isa << ", " << dim << " numbers of " << bits << " bits";
                 }
             }
         }
