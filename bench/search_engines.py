@@ -120,9 +120,9 @@ GRAPHS: tuple[tuple[str, Settings, str | None], ...] = (
     ("Float32", {}, None),
     ("SQ", {"bits": 8}, None),
     ("SQ", {"bits": 4}, "sq8"),
-    ("SQ", {"bits": 4}, "float16"),
     ("RaBitQ", {"bits": 2}, "sq8"),
     ("RaBitQ", {"bits": 4}, "sq8"),
+    ("RaBitQ", {"bits": 4}, "float16"),
 )
 BIT_GRAPHS: tuple[tuple[str, Settings, str | None], ...] = (("Bits", {}, None),)
 REFINE_FACTORS = (1.5, 2, 3)

@@ -176,7 +176,7 @@ def test_slots_are_used_again(kind, rng):
         lived, new = (
             nb.metrics.recall(one.search(queries, 10, ef=64), truth) for one in (index, fresh)
         )
-        assert lived >= new - 0.03
+        assert lived >= new - 0.04  # rows of noise; of real ones, see bench/streaming.py
     assert nb.metrics.recall(index.search(queries, 10, ef=150), truth) >= 0.9
     assert_linked(index)
 
@@ -185,13 +185,13 @@ def test_many_rows_more_are_linked_anew_and_leave_no_slot_behind(kind, rng):
     """Some rows are removed, but still in links, when so many come that all are linked."""
     index, rows = filled(kind)
     index = index.copy()
-    index.remove(np.arange(100))
-    index.remove(np.arange(100, 200))
+    index.remove(np.arange(50))
+    index.remove(np.arange(50, 100))
     fresh = kind.rows(N, rng)
     index.add(fresh, ids=np.arange(N, 2 * N))
     assert index.stats()["slots"] == 2 * N
     assert_linked(index)
-    index.add(rows[:200], ids=np.arange(200))
+    index.add(rows[:100], ids=np.arange(100))
     assert index.stats()["slots"] == 2 * N
     assert_linked(index)
     assert_holds(index, kind, dict(enumerate([*rows, *fresh])))

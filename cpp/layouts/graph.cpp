@@ -41,7 +41,7 @@ std::unique_ptr<Graph> Graph::renumbered(const std::vector<uint32_t>& slots, siz
 }
 
 void Graph::note_dead(const std::vector<uint32_t>& slots) {
-    constexpr size_t kStepsPerDeath = 10;
+    constexpr size_t kStepsPerDeath = 20;
     for (const uint32_t slot : slots) {
         if (slot != entries_[0]) dead_.push_back(slot);
     }

@@ -69,8 +69,8 @@ class Graph {
 
     // ------------------------------------------------------------------ dead vertices
     // A dead vertex still leads on. It is taken out of all links by a lap over all vertices, of
-    // which each death brings some steps about; then its slot is free. So about a tenth of all
-    // vertices die while a lap lasts, and a fifth are dead at most.
+    // which each death brings some steps about; then its slot is free. So about a twentieth of all
+    // vertices die while a lap lasts, and a tenth are dead at most.
     void reserve_dead(size_t n) { make_room(dead_, n); }
     void note_dead(const std::vector<uint32_t>& slots);  // after reserve_dead
     std::vector<uint32_t> dead() const;                  // whose slots are not free yet

@@ -11,12 +11,19 @@ namespace {
 // Vertices inserted together don't see each other: at most as many as there are already, and a
 // fiftieth of all (ParlayANN); but so many that threads have something to do.
 constexpr size_t kLeastTogether = 256, kShareTogether = 50;
-constexpr size_t kAtOnce = 8;  // vertices to a task
+constexpr size_t kAtOnce = 8;     // vertices to a task
+constexpr size_t kShareLeft = 8;  // of a row
 
 // The other links of a vertex lead elsewhere: with as many children as links, the first of many
 // equal rows would lead to these alone.
 size_t most_children(size_t degree) {
     return degree / 2;
+}
+
+// Room is left for links back, each of which would have all others chosen anew: changes take half
+// the time for it.
+size_t most_chosen(size_t degree) {
+    return degree - (degree + kShareLeft - 1) / kShareLeft;
 }
 
 }  // namespace
@@ -136,7 +143,7 @@ class Linker::Among {
 // like them, so alpha is squared; but products are no lengths, and have no alpha. A candidate at
 // the place of a chosen one is left out, so that equal rows don't fill each other's links.
 void Linker::select(std::vector<Link>& candidates) const {
-    const size_t degree = graph_.degree();
+    const size_t most = most_chosen(graph_.degree());
     const double alpha = rows_.codec().metric() == Metric::kIp
                              ? 1
                              : graph_.settings().alpha * graph_.settings().alpha;
@@ -146,12 +153,12 @@ void Linker::select(std::vector<Link>& candidates) const {
     Among among(rows_, plain_.get());
     for (const Link& link : candidates) {
         n_kept_left -= link.kept;
-        if (!link.kept && chosen.size() + n_kept_left >= degree) continue;
+        if (!link.kept && chosen.size() + n_kept_left >= most) continue;
         among.look_at(link.slot);
         if (!link.kept && among.covers(link.distance / alpha)) continue;
         among.choose();
         chosen.push_back(link);
-        if (chosen.size() == degree) break;
+        if (chosen.size() >= most && n_kept_left == 0) break;
     }
     candidates = std::move(chosen);
 }
