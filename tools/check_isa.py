@@ -34,8 +34,8 @@ def compile_commands(build: Path) -> list[tuple[Path, list[str]]]:
 def defined_symbols(path: Path, command: list[str], level: str, build: Path) -> list[list[str]]:
     """Compile `path` at an optimisation level; return [type, name] of what others could link to."""
     target = build / f"{path.stem}{level}.o"
-    flags = [flag for flag in command[: command.index("-o")] if not flag.startswith("-O")]
-    subprocess.run([*flags, level, "-c", str(path), "-o", str(target)], check=True, cwd=build)
+    flags = [level if flag.startswith("-O") else flag for flag in command[: command.index("-o")]]
+    subprocess.run([*flags, "-o", str(target), "-c", str(path)], check=True, cwd=build)
     listing = ["nm", "--demangle", "--extern-only", "--defined-only", str(target)]
     output = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
     return [line.split(maxsplit=2)[1:] for line in output.splitlines()]

@@ -6,27 +6,29 @@
 #include "base/error.h"
 #include "kernels/kernels.h"
 
-#if defined(_MSC_VER) && defined(NEARBIT_X86)
+#if defined(_MSC_VER) && defined(NEARBIT_AVX2)
 #include <immintrin.h>
 #include <intrin.h>
 
 #include <algorithm>
 #include <initializer_list>
-#elif defined(NEARBIT_X86)
+#elif defined(NEARBIT_AVX2)
 #include <cpuid.h>
 #endif
 
 namespace nearbit {
 
 extern const Kernels kScalarKernels;
-#ifdef NEARBIT_X86  // CMakeLists.txt, where it adds these
+#ifdef NEARBIT_AVX2  // CMakeLists.txt, where it adds these
 extern const Kernels kAvx2Kernels;
+#endif
+#ifdef NEARBIT_AVX512
 extern const Kernels kAvx512Kernels;
 #endif
 
 namespace {
 
-#ifdef NEARBIT_X86
+#ifdef NEARBIT_AVX2
 #ifdef _MSC_VER
 struct Cpu {
     int leaf1[4], leaf7[4];
@@ -48,7 +50,7 @@ bool runs_avx2() {
     return cpu.saves_ymm && all_of(cpu.leaf1[2], {12, 23, 29}) && all_of(cpu.leaf7[1], {3, 5, 8});
 }
 // F, DQ, BW, VL; VBMI, BITALG, VPOPCNTDQ.
-bool runs_avx512() {
+[[maybe_unused]] bool runs_avx512() {
     const Cpu cpu;
     return cpu.saves_zmm && all_of(cpu.leaf7[1], {16, 17, 30, 31}) &&
            all_of(cpu.leaf7[2], {1, 12, 14});
@@ -65,7 +67,7 @@ bool runs_avx2() {
            __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") &&
            __builtin_cpu_supports("bmi2") && has_f16c();
 }
-bool runs_avx512() {
+[[maybe_unused]] bool runs_avx512() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bitalg") &&
@@ -79,8 +81,10 @@ struct Runnable {
     size_t n = 0;
     Runnable() {
         tables[n++] = &kScalarKernels;
-#ifdef NEARBIT_X86
+#ifdef NEARBIT_AVX2
         if (runs_avx2()) tables[n++] = &kAvx2Kernels;
+#endif
+#ifdef NEARBIT_AVX512
         if (runs_avx2() && runs_avx512()) tables[n++] = &kAvx512Kernels;
 #endif
     }
