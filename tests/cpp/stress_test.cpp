@@ -165,7 +165,7 @@ class Stress {
 
   private:
     static constexpr size_t kIds = 2800, kStaying = 400;  // ids below that are never changed
-    static constexpr size_t kWriters = 2, kSearchers = 2, kRounds = 40, kMostWaiting = 64;
+    static constexpr size_t kWriters = 2, kSearchers = 2, kRounds = 24, kMostWaiting = 64;
 
     // ---------------------------------------------------------------- changes
     void add(const std::vector<int64_t>& ids, Random& random) {
