@@ -9,7 +9,7 @@ from kinds import KINDS
 
 import nearbit as nb
 
-BATCHES = (1, 5, 6, 7, 500)
+BATCHES = (1, 5, 6, 7, 600)  # at most 512 queries go together
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)
@@ -20,7 +20,7 @@ def filled(request):
     index = kind.new(dim)
     index.add(kind.rows(6000, dim, rng), ids=rng.permutation(6000))
     index.remove(np.arange(0, 6000, 5))
-    return kind, index, kind.rows(500, dim, rng)
+    return kind, index, kind.rows(600, dim, rng)
 
 
 def in_batches(search, queries, size):

@@ -20,7 +20,7 @@ size_t most_children(size_t degree) {
     return degree / 2;
 }
 
-// Room is left for links back, each of which would have all others chosen anew: changes take half
+// Room is left for links back, each of which would have all others chosen anew: changes take .6 of
 // the time for it.
 size_t most_chosen(size_t degree) {
     return degree - (degree + kShareLeft - 1) / kShareLeft;

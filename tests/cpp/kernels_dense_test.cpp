@@ -543,7 +543,7 @@ struct Collectors : Log {
 // mean: how far off centre the data are, in units of their spread; scale: of everything.
 void expect_all_neighbours(const DenseKernels& dense, DenseForm form, size_t dim, double mean,
                            double scale) {
-    const uint32_t n = 400, nq = 30;
+    const uint32_t n = 400, nq = 34;
     const size_t k = 5;
     Fenced<float> rows(n * dim);
     fill(rows, dim, mean, scale);
