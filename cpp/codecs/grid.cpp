@@ -152,8 +152,8 @@ class GridQueries final : public QuantisedQueries {
     }
 
     // One table for each four dimensions: the sums of the numbers at the set bits, less the least,
-    // in steps that make the widest before or behind the split fit a byte; rounded up, so that a
-    // sum of entries bounds that of the numbers.
+    // in steps that make the widest two that share a byte, before or behind the split, fit one;
+    // rounded up, so that a sum of entries bounds that of the numbers.
     void prepare_tables(size_t q) {
         const size_t n = 2 * n_bytes_;
         const size_t split = levels_.split != 0 ? 2 * levels_.split : n;
@@ -192,11 +192,11 @@ class GridQueries final : public QuantisedQueries {
     // Returns the step.
     int32_t fill_tables(size_t q, size_t begin, size_t end) {
         int32_t widest = 1;
-        for (size_t nibble = begin; nibble < end; ++nibble) {
-            const NibbleSums sums = sums_of(q, nibble);
-            widest = std::max(widest, sums.most - sums.least);
+        for (size_t nibble = begin; nibble < end; nibble += 2) {
+            const NibbleSums low = sums_of(q, nibble), high = sums_of(q, nibble + 1);
+            widest = std::max(widest, low.most - low.least + high.most - high.least);
         }
-        const int32_t step = (widest + 254) / 255;
+        const int32_t step = (widest + 252) / 253;
         auto* const tables = reinterpret_cast<uint8_t*>(tables_.data()) + q * n_bytes_ * 32;
         for (size_t nibble = begin; nibble < end; ++nibble) {
             const NibbleSums sums = sums_of(q, nibble);

@@ -52,15 +52,17 @@ class PqQueries final : public QuantisedQueries {
 
     void values(size_t q, const uint8_t* const* codes, size_t payload_at, size_t n,
                 double* values) const override {
-        const int32_t* const tables = products_.data() + q * m_ * k_;
         for (size_t i = 0; i < n; ++i) {
             const uint8_t* const code = codes[i] + payload_at;
+            const int32_t* table = products_.data() + q * m_ * k_;
             int32_t sum = 0;
-            for (size_t s = 0; s < m_; ++s) {
-                const uint32_t number = k_ == 256    ? code[s]
-                                        : s % 2 == 0 ? code[s / 2] & 15u
-                                                     : code[s / 2] >> 4;
-                sum += tables[s * k_ + number];
+            if (k_ == 256) {
+                for (size_t s = 0; s < m_; ++s, table += 256) sum += table[code[s]];
+            } else {
+                for (size_t s = 0; s + 1 < m_; s += 2, table += 32) {
+                    sum += table[code[s / 2] & 15] + table[16 + (code[s / 2] >> 4)];
+                }
+                if (m_ % 2 != 0) sum += table[code[m_ / 2] & 15];
             }
             values[i] = gains_[q] * double(sum);
         }
@@ -116,11 +118,12 @@ class PqQueries final : public QuantisedQueries {
         prepare_scan(q, tables);
     }
 
-    // The same less each subspace's least, in steps that make the widest fit a byte, rounded up: a
-    // sum of entries then is an upper bound.
+    // The same less each subspace's least, in steps that make the widest fit a byte (of 4 bits, the
+    // widest two that share one), rounded up: a sum of entries then is an upper bound.
     void prepare_scan(size_t q, const int32_t* products) {
         std::vector<int32_t> least(m_);
-        int64_t widest = 0, offset = 0;
+        std::vector<int64_t> widths(n_bytes_);  // by the bytes of codes
+        int64_t offset = 0;
         for (size_t s = 0; s < m_; ++s) {
             const int32_t* const here = products + k_ * s;
             int32_t low = here[0], high = here[0];
@@ -130,10 +133,11 @@ class PqQueries final : public QuantisedQueries {
             }
             least[s] = low;
             offset += low;
-            widest = std::max(widest, int64_t(high) - low);
+            widths[k_ == 256 ? s : s / 2] += int64_t(high) - low;
         }
-        // So no entry comes to 255 steps before it is rounded, and 2^31 * 2^-52 can't change that.
-        const int64_t step = widest / 255 + 1;
+        // So no byte's entries come to 253 steps before they are rounded, and 2^31 * 2^-52 can't
+        // change that.
+        const int64_t step = *std::max_element(widths.begin(), widths.end()) / 253 + 1;
         const double to_steps = 1 / double(step);
         auto* table = reinterpret_cast<uint8_t*>(tables_.data()) + q * stride_;
         for (size_t s = 0; s < m_; ++s, table += k_, products += k_) {

@@ -16,13 +16,6 @@ struct Sums {
     static Sums of(__m256i all, __m256i odd) {
         return {_mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8)), odd};
     }
-
-    bool any_from(uint16_t least) const {
-        const __m256i l = _mm256_set1_epi16(int16_t(least));
-        const __m256i found = _mm256_or_si256(_mm256_cmpeq_epi16(_mm256_max_epu16(even, l), even),
-                                              _mm256_cmpeq_epi16(_mm256_max_epu16(odd, l), odd));
-        return !_mm256_testz_si256(found, found);
-    }
 };
 
 }  // namespace codes

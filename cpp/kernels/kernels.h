@@ -248,8 +248,8 @@ struct FinerPlanes {
 };
 
 // sum: of tables[b][0][low half] + tables[b][1][high half] over the n_bytes bytes of the payload
-// from first_byte on, tables[b][2][16] for the b-th of them. n_bytes is at most 32,768, so that a
-// sum is exact in a float. Where there are finer planes, sum_1 / 2 + sum_2 / 4.. is added to it.
+// from first_byte on, tables[b][2][16] for the b-th of them; no byte adds more than 255. n_bytes is
+// at most 32,768, so that a sum is exact in a float. Where there are finer planes, sum_1 / 2 + sum_2 / 4.. is added to it.
 struct NibbleQuery {
     const uint8_t* tables;  // n_bytes times 32
     size_t n_bytes, first_byte;

@@ -26,6 +26,8 @@ constexpr SmallFloat kByteScale = {0x3f000000, 0x00020000};
 constexpr SmallFloat kWordScale = {0x3f000000, 0x00000200};
 constexpr SmallFloat kByteNorm = {0x44000000, 0x00010000};
 constexpr SmallFloat kWordNorm = {0x44000000, 0x00000100};
+// From 0.5 to 128, a power of two every 8,192 codes.
+constexpr SmallFloat kWideWord = {0x3f000000, 0x00000400};
 
 CodeFactors factors_of(uint8_t scale_bytes, uint8_t norm_bytes) {
     return {scale_bytes == 2 ? kWordScale : kByteScale, norm_bytes == 2 ? kWordNorm : kByteNorm,
@@ -64,11 +66,12 @@ struct Shape {
     size_t n_bytes;         // that the query reads
     size_t before, behind;  // bytes of the payload that it doesn't
     uint8_t scale_bytes, norm_bytes;
-    uint32_t most;  // the largest entry of nibble tables
+    uint32_t most;  // that a byte adds, by nibble tables
     bool byte_tables;
     uint32_t seed;
     std::vector<uint32_t> finer = {};  // planes behind the first: bytes of each
     size_t split = 0;                  // bytes of a plane that count in full; 0: all
+    bool zeros = true;                 // among factors
 };
 
 std::ostream& operator<<(std::ostream& out, const Shape& s) {
@@ -87,9 +90,11 @@ struct Problem {
     std::vector<float> gain, offset, rest;
     std::vector<double> distances, errors;  // of query q: n from q * n
 
-    explicit Problem(const Shape& s)
+    explicit Problem(const Shape& s) : Problem(s, factors_of(s.scale_bytes, s.norm_bytes)) {}
+
+    Problem(const Shape& s, const CodeFactors& factors_)
         : shape(s),
-          factors(factors_of(s.scale_bytes, s.norm_bytes)),
+          factors(factors_),
           code_bytes(s.scale_bytes + s.norm_bytes + s.before + s.n_bytes +
                      std::accumulate(s.finer.begin(), s.finer.end(), s.behind)),
           groups(groups_for(s.n) * group_size(code_bytes), FencedBytes::kEndsAtFence, 32),
@@ -100,9 +105,12 @@ struct Problem {
         Bytes codes(n_in_groups * code_bytes);
         for (uint8_t& byte : codes) byte = random() % 16 == 0 ? 0 : uint8_t(random());
         for (size_t i = 0; i < n_in_groups; ++i) {
-            if (i % 7 == 3) {
-                std::fill_n(codes.begin() + ptrdiff_t(i * code_bytes), s.scale_bytes + s.norm_bytes,
-                            uint8_t(0));
+            const auto of_item = codes.begin() + ptrdiff_t(i * code_bytes);
+            if (s.zeros && i % 7 == 3) {
+                std::fill_n(of_item, s.scale_bytes + s.norm_bytes, uint8_t(0));
+            }
+            for (uint32_t j = 0; !s.zeros && j < s.scale_bytes + s.norm_bytes; ++j) {
+                of_item[j] = std::max(uint8_t(1), of_item[j]);
             }
             put_lane(group(i), code_bytes, i % kGroupLanes, &codes[i * code_bytes]);
         }
@@ -121,10 +129,13 @@ struct Problem {
 
     void fill_tables(Random& random) {
         const size_t entries = shape.nq * stride();
+        uint32_t most = shape.most;
         for (size_t e = 0; e < entries; ++e) {
+            if (!shape.byte_tables && e % 32 == 0) most = random() % (shape.most + 1);
+            if (!shape.byte_tables && e % 32 == 16) most = shape.most - most;
             // Every third query has the largest entry only.
             const bool largest = e / stride() % 3 == 2;
-            tables.data()[e] = uint8_t(largest ? shape.most : random() % (shape.most + 1));
+            tables.data()[e] = uint8_t(largest ? most : random() % (most + 1));
         }
     }
 
@@ -290,6 +301,35 @@ TEST(CodesKernels, EveryNumberOfBytes) {
         expect_right({77, 5, n_bytes, 0, 0, 1, 2, 255, false, 1});
         expect_right({200, 3, n_bytes, 0, 0, 2, 0, 127, false, 2});
         expect_right({45, 2, n_bytes, 0, 0, 1, 0, 255, true, 3});
+    }
+}
+
+// A group is told from what its factors can be at most and at least: the nearest row of all, and no
+// other, is within a bound that it just reaches.
+TEST(CodesKernels, ARowAtItsBoundIsFound) {
+    for (uint32_t seed = 0; seed < 600; ++seed) {
+        Shape shape = {32, 3, 1 + seed % 40, 0, 0, uint8_t(seed % 3), 2, 255, seed % 5 == 4, seed};
+        shape.zeros = false;
+        CodeFactors factors = factors_of(shape.scale_bytes, shape.norm_bytes);
+        if (seed % 4 > 1) factors.norm = kWideWord;
+        if (seed % 4 == 3) factors.scale = shape.scale_bytes == 2 ? kWideWord : kByteScale;
+        Problem problem(shape, factors);
+        std::vector<float> bound;
+        for (uint32_t q = 0; q < shape.nq; ++q) {
+            const auto begin = problem.distances.begin() + ptrdiff_t(q * shape.n);
+            const auto nearest = std::min_element(begin, begin + ptrdiff_t(shape.n));
+            const double error = problem.errors[size_t(nearest - problem.distances.begin())];
+            bound.push_back(float(*nearest + 4 * error));
+        }
+        for (const Kernels* table : tables()) {
+            SCOPED_TRACE(table->isa);
+            for (const bool single : {true, false}) {
+                Log log;
+                problem.run(table->codes, nullptr, bound.data(), single, log);
+                problem.check(log.found, nullptr, bound);
+                if (testing::Test::HasFatalFailure()) return;
+            }
+        }
     }
 }
 
