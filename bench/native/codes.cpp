@@ -56,7 +56,8 @@ struct Data {
                 code_bytes,
                 {{0x3f800000, 0x800}, {}, 1, 0},
                 nullptr,
-                std::min(n_in_block, n - first)};
+                std::min(n_in_block, n - first),
+                size_t(n) * code_bytes > size_t(kInL3)};
     }
     void count(benchmark::State& state) const {
         state.SetBytesProcessed(state.iterations() * int64_t(n * code_bytes));

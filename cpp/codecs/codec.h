@@ -52,7 +52,8 @@ struct Block {
     const uint32_t* slots;  // the slot of each row; null: first_slot, first_slot + 1, ...
     uint32_t first_slot;
     uint32_t n;
-    bool grouped = false;  // codes lie in groups (codecs/groups.h); the first begins one
+    bool grouped = false;      // codes lie in groups (codecs/groups.h); the first begins one
+    bool from_memory = false;  // all that is scanned is more than a cache holds
 
     uint32_t slot(uint32_t row) const { return slots != nullptr ? slots[row] : first_slot + row; }
 };

@@ -180,7 +180,11 @@ class CompactScorer final : public Scorer {
         drain.bounds = reinterpret_cast<float*>(scratch.data());
         for (size_t q = 0; q < n_; ++q) drain.bounds[q] = bound(q, collectors[q]->threshold());
         const CodesBlock codes = {reinterpret_cast<const uint8_t*>(block.codes),
-                                  trained_->code_bytes(), trained_->factors, block.admit, block.n};
+                                  trained_->code_bytes(),
+                                  trained_->factors,
+                                  block.admit,
+                                  block.n,
+                                  block.from_memory};
         queries_->scan(codes, drain.bounds, &drain);
         drain.empty();
     }

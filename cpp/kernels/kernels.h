@@ -233,8 +233,9 @@ struct CodesBlock {
     const uint8_t* groups;  // 32-byte aligned; (n + 31) / 32 groups of 32 * code_bytes bytes
     size_t code_bytes;      // with the factors'
     CodeFactors factors;
-    const uint64_t* admit;  // as in DenseBlock; row 0 is item 0 of the first group
-    uint32_t n;             // items of the last group from n on hold anything
+    const uint64_t* admit;     // as in DenseBlock; row 0 is item 0 of the first group
+    uint32_t n;                // items of the last group from n on hold anything
+    bool from_memory = false;  // for a scan of one query to fetch ahead
 };
 
 // Planes that lie behind a plane's bytes, one behind the other, each of no more bytes than the one
@@ -249,7 +250,8 @@ struct FinerPlanes {
 
 // sum: of tables[b][0][low half] + tables[b][1][high half] over the n_bytes bytes of the payload
 // from first_byte on, tables[b][2][16] for the b-th of them; no byte adds more than 255. n_bytes is
-// at most 32,768, so that a sum is exact in a float. Where there are finer planes, sum_1 / 2 + sum_2 / 4.. is added to it.
+// at most 32,768, so that a sum is exact in a float. Where there are finer planes, sum_1 / 2 +
+// sum_2 / 4.. is added to it.
 struct NibbleQuery {
     const uint8_t* tables;  // n_bytes times 32
     size_t n_bytes, first_byte;

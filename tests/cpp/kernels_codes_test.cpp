@@ -174,7 +174,8 @@ struct Problem {
     }
 
     CodesBlock block(const uint64_t* admit = nullptr) {
-        return {groups.data(), code_bytes, factors, admit, uint32_t(shape.n)};
+        const bool from_memory = shape.seed % 2 != 0;
+        return {groups.data(), code_bytes, factors, admit, uint32_t(shape.n), from_memory};
     }
 
     // A bound for each query that about one row in `per` is within.
