@@ -244,17 +244,15 @@ inline bool any_bit(__m256i x) {
 
 // The same by the sums of N queries to a group that few of them are likely to be near to.
 template <int N>
-NEARBIT_HOT void judge_sums(const Sums* sums, const Place& place, uint32_t group, Terms* terms) {
-    const CodeFactors& kinds = place.block.factors;
-    const uint8_t* const at = group_at(place.block, group);
-    const GroupTest test(kinds, place.range, at);
+NEARBIT_HOT void judge_sums(const Sums* sums, const GroupTest& test, const Place& place,
+                            uint32_t group, Terms* terms) {
     __m256i found[N], in_any = _mm256_setzero_si256();
     for (int i = 0; i < N; ++i) {
         found[i] = test.of(sums[i], terms[i]);
         in_any = _mm256_or_si256(in_any, found[i]);
     }
     if (!any_bit(in_any)) return;
-    const GroupFactors factors(kinds, at);
+    const GroupFactors factors(place.block.factors, group_at(place.block, group));
     for (int i = 0; i < N; ++i) {
         if (any_bit(found[i])) judge(Totals::of(sums[i]), factors, place, group, terms[i]);
     }
@@ -353,9 +351,11 @@ NEARBIT_HOT void nibbles_group(const Place& place, const FinerPlanes& finer,
     const uint8_t* const at = group_at(place.block, group);
     const uint8_t* payload = at + place.payload;
     if (finer.n == 0 && place.n_bytes <= kFullBytes) {
+        // Before the sums, as factors lie there: 96 parts from a busy L3 0.75 of the time.
+        const GroupTest test(place.block.factors, place.range, at);
         Sums sums[Q];
         add_nibbles<Q>(tables, payload, place.n_bytes, sums);
-        judge_sums<Q>(sums, place, group, terms);
+        judge_sums<Q>(sums, test, place, group, terms);
         return;
     }
     Totals totals[Q];
@@ -444,7 +444,11 @@ NEARBIT_HOT void bytes_groups(const Place& place, const uint8_t* tables, Terms (
     Sums sums[kByteGroups];
     if (place.n_bytes <= kFullLooks) {
         add_bytes(tables, payloads, place.n_bytes, sums);
-        for (uint32_t i = 0; i < n; ++i) judge_sums<1>(sums + i, place, groups[i], terms);
+        for (uint32_t i = 0; i < n; ++i) {
+            const GroupTest test(place.block.factors, place.range,
+                                 group_at(place.block, groups[i]));
+            judge_sums<1>(sums + i, test, place, groups[i], terms);
+        }
         return;
     }
     Totals totals[kByteGroups];
