@@ -53,7 +53,7 @@ struct Block {
     uint32_t first_slot;
     uint32_t n;
     bool grouped = false;      // codes lie in groups (codecs/groups.h); the first begins one
-    bool from_memory = false;  // all that is scanned is more than a cache holds
+    bool from_memory = false;  // in turn, by one query, over more than a cache holds
 
     uint32_t slot(uint32_t row) const { return slots != nullptr ? slots[row] : first_slot + row; }
 };

@@ -108,8 +108,9 @@ class GridQueries final : public QuantisedQueries {
     }
 
     double largest(size_t q) const override {
-        // All planes come to less than twice what the first does.
-        return std::abs(double(offsets_[q])) + double(gains_[q]) * 1020 * double(n_bytes_);
+        // All planes come to less than twice what the first does, of 255 a byte.
+        const double most = 510 * std::max(1.0, double(rests_[q])) * double(n_bytes_);
+        return std::abs(double(offsets_[q])) + double(gains_[q]) * most;
     }
 
   private:
@@ -196,6 +197,7 @@ class GridQueries final : public QuantisedQueries {
             const NibbleSums low = sums_of(q, nibble), high = sums_of(q, nibble + 1);
             widest = std::max(widest, low.most - low.least + high.most - high.least);
         }
+        // Two entries, each rounded up by less than 1.
         const int32_t step = (widest + 252) / 253;
         auto* const tables = reinterpret_cast<uint8_t*>(tables_.data()) + q * n_bytes_ * 32;
         for (size_t nibble = begin; nibble < end; ++nibble) {

@@ -4,10 +4,6 @@ namespace codes {
 constexpr int kTileQueries = 8;  // at once: their sums are 16 of 32 registers
 
 constexpr uint32_t kByteGroups = 4;  // summed together by their bytes
-// Bytes. Four groups at once are four streams, and would come from memory half as fast without
-// (Zen 4); nearer, or into L1, is slower.
-constexpr size_t kAhead = 16 << 10;
-
 // The sums of n_bytes <= 256 bytes of each group, two groups in a vector: two look-ups among 128
 // entries and a choice between them.
 NEARBIT_HOT void add_bytes(const uint8_t* tables, const uint8_t* const (&payloads)[kByteGroups],
@@ -16,6 +12,7 @@ NEARBIT_HOT void add_bytes(const uint8_t* tables, const uint8_t* const (&payload
     __m512i all[kPairs], odd[kPairs];
     for (uint32_t p = 0; p < kPairs; ++p) all[p] = odd[p] = _mm512_setzero_si512();
     for (size_t b = 0; b < n_bytes; ++b, tables += 256) {
+        // Four groups at once are four streams: half as fast from memory without (Zen 4).
         const auto* const ahead = reinterpret_cast<const char*>(payloads[0]) + kAhead;
         for (uint32_t i = 0; i < kByteGroups * kLanes; i += 64) {
             _mm_prefetch(ahead + kByteGroups * kLanes * b + i, _MM_HINT_T1);

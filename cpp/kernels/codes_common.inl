@@ -23,13 +23,16 @@ inline uint32_t lanes_of(const CodesBlock& block, uint32_t group) {
     return there & uint32_t(block.admit[group / 2] >> (32 * (group & 1)));
 }
 
-// One item's factor; at: its lane in the factor's first byte row.
-inline float decode_one(const SmallFloat& kind, uint32_t n_bytes, const uint8_t* at) {
-    const uint32_t code = n_bytes == 2 ? at[0] | uint32_t(at[kLanes]) << 8 : at[0];
+inline float factor_value(const SmallFloat& kind, uint32_t code) {
     const uint32_t bits = code == 0 ? 0 : kind.base + (code - 1) * kind.step;
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+// One item's factor; at: its lane in the factor's first byte row.
+inline float decode_one(const SmallFloat& kind, uint32_t n_bytes, const uint8_t* at) {
+    return factor_value(kind, n_bytes == 2 ? at[0] | uint32_t(at[kLanes]) << 8 : at[0]);
 }
 
 // Of a plane of so many bytes, those that don't count less.

@@ -144,13 +144,6 @@ NEARBIT_HOT uint32_t within(__m256d sums, __m256d row_norms, __m256d bound) {
     }
 }
 
-// Lines that four rows 16 KiB further on take. With it a scan has 1.2 times the speed from
-// memory, 1.3 from L3 and 0.95 from L2; with every second line, 0.6 (Zen 3).
-NEARBIT_HOT void prefetch_rows(const uint8_t* rows, size_t dim) {
-    const char* const ahead = reinterpret_cast<const char*>(rows) + 16384;
-    for (size_t i = 0; i < 4 * dim; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
-}
-
 // Bound by memory: a step of a row costs a widening load, a subtraction, a multiplication and an
 // addition.
 void ints_scan_one(const IntQueries& queries, size_t dim, const IntBlock& block, Sink* sink) {
@@ -161,7 +154,8 @@ void ints_scan_one(const IntQueries& queries, size_t dim, const IntBlock& block,
         RowCursor cursor = {block.admit, 0, block.n};
         while (const uint32_t n = cursor.take(4, row)) {
             for (uint32_t i = n; i < 4; ++i) row[i] = row[n - 1];
-            if (row[3] - row[0] == 3) prefetch_rows(block.rows + row[0] * dim, dim);
+            // 1.2 times the speed from memory, 1.3 from L3, 0.95 from L2 (Zen 3).
+            if (row[3] - row[0] == 3) fetch_ahead(block.rows + row[0] * dim, 4 * dim);
             __m256d norms = _mm256_setzero_pd();
             const __m256d sums = int_sums(q, block.rows, dim, row, &norms);
             uint32_t near = within<kForm>(sums, norms, bound);

@@ -13,6 +13,7 @@ namespace {
 
 // clang-format off: each file uses those above it
 #include "kernels/sink.inl"
+#include "kernels/prefetch_x86.inl"
 #include "kernels/bits_vocab_avx512.inl"
 #include "kernels/bits_count_x86.inl"
 #include "kernels/bits_rows_x86.inl"

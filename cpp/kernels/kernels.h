@@ -218,7 +218,7 @@ struct BitsKernels {
 // row's payload make. So the caller puts a margin into the bound.
 
 // A positive float in one or two bytes (little-endian: two byte rows of the group). 0 means 0,
-// another c the float whose bits are base + (c - 1) * step, taken modulo 2^32.
+// another c the float whose bits are base + (c - 1) * step: finite, and not negative, for every c.
 struct SmallFloat {
     uint32_t base, step;
 };
@@ -235,7 +235,7 @@ struct CodesBlock {
     CodeFactors factors;
     const uint64_t* admit;     // as in DenseBlock; row 0 is item 0 of the first group
     uint32_t n;                // items of the last group from n on hold anything
-    bool from_memory = false;  // for a scan of one query to fetch ahead
+    bool from_memory = false;  // a scan of one query then asks for groups ahead
 };
 
 // Planes that lie behind a plane's bytes, one behind the other, each of no more bytes than the one

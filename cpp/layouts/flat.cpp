@@ -123,7 +123,8 @@ void Flat::search(const Scorer& scorer, bool many_queries, size_t begin, size_t 
     const bool alone = !grouped() && lone_rows_pay(row_bytes, admitted, from_memory);
     for_each_block(begin, end, [&](Block piece) {
         piece.admit = admitted.words == nullptr ? nullptr : admitted.words + piece.first_slot / 64;
-        piece.from_memory = from_memory;
+        // Nearly every group of 32 then has a row to score.
+        piece.from_memory = from_memory && admitted.count > admitted.of / 16;
         if (!alone) {
             scorer.scan(piece, collectors, scratch);
         } else if (many_queries) {
