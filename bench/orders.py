@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt
 from rich.console import Console
 from runs import bar, least_ef, load, store
 from search_engines import Faiss, Hnswlib, Index, Ours, installed
-from search_sets import SETS, Array, K, Set
+from search_sets import Array, K, Set, SetName, SomeRows, take
 
 import nearbit as nb
 
@@ -35,25 +35,20 @@ Order = Callable[[Set], Array]
 
 
 def main(
-    name: Annotated[str, typer.Argument(metavar="SET", help=f"One of {', '.join(SETS)}.")],
+    name: SetName,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="Libraries whose names hold this; repeat to add others."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure them though they are.")] = False,
-    rows: Annotated[
-        int | None, typer.Option(min=1_000, metavar="N", help="So many of the rows, for a trial.")
-    ] = None,
+    rows: SomeRows = None,
     out: Annotated[Path, typer.Option(file_okay=False, help="Where results go.")] = RESULTS,
 ) -> None:
     """Compare the recall of graphs that got the same rows in different orders.
 
     What was measured before is kept, so that a run that ended early goes on where it was.
     """
-    if name not in SETS:
-        msg = f"expected one of {', '.join(SETS)}, got {name}"
-        raise typer.BadParameter(msg)
-    data = SETS[name]() if rows is None else SETS[name]().with_rows(rows)
+    data = take(name, rows)
     # No order is chosen by them, so all queries report.
     data = replace(data, report=np.concatenate([data.tune, data.report]), tune=data.tune[:0])
     path = out / f"orders-{data.name}.json"

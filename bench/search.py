@@ -19,7 +19,7 @@ from make.packages import data_folder
 from rich.console import Console
 from runs import bar
 from search_engines import DEFAULT, Build, Curve, all_builds, installed
-from search_sets import SETS, Set
+from search_sets import Set, SetName, SomeRows, take
 from search_worker import Failed, Worker, build_index, file_bytes
 
 import nearbit as nb
@@ -34,16 +34,14 @@ Results = dict[str, Any]
 
 
 def main(
-    name: Annotated[str, typer.Argument(metavar="SET", help=f"One of {', '.join(SETS)}.")],
+    name: SetName,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="Builds whose names hold this; repeat to add others."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure them though they are.")] = False,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="That all take part in.")] = 11,
-    rows: Annotated[
-        int | None, typer.Option(min=1_000, metavar="N", help="So many of the rows, for a trial.")
-    ] = None,
+    rows: SomeRows = None,
     out: Annotated[Path, typer.Option(file_okay=False, help="Where results go.")] = RESULTS,
     show: Annotated[bool, typer.Option("--list", help="Name the builds and end.")] = False,
     page: Annotated[
@@ -54,14 +52,11 @@ def main(
 
     What was measured before is kept, so that a run that ended early goes on where it was.
     """
-    if name not in SETS:
-        msg = f"expected one of {', '.join(SETS)}, got {name}"
-        raise typer.BadParameter(msg)
     path = out / f"search-{name}{f'-{rows}' if rows else ''}.json"
     if page:
         write(path)
         return
-    data = SETS[name]() if rows is None else SETS[name]().with_rows(rows)
+    data = take(name, rows)
     builds = [b for b in all_builds(data) if not only or any(word in b.title for word in only)]
     if show:
         print("\n".join(build.title for build in builds))

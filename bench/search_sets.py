@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Annotated, Any
 
 import compress_sets
 import data
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 import nearbit as nb
@@ -191,3 +192,25 @@ SETS: dict[str, Callable[[], Set]] = {
     "synthetic-100k": partial(synthetic, 100_000, "synthetic-100k"),
     "synthetic-1m": partial(synthetic, 1_000_000, "synthetic-1m"),
 }
+
+
+def known(name: str) -> str:
+    """Return the name of a set, if there is one of that name."""
+    if name not in SETS:
+        msg = f"expected one of {', '.join(SETS)}, got {name}"
+        raise typer.BadParameter(msg)
+    return name
+
+
+# Arguments of the commands that take a set.
+SetName = Annotated[
+    str, typer.Argument(callback=known, metavar="SET", help=f"One of {', '.join(SETS)}.")
+]
+SomeRows = Annotated[
+    int | None, typer.Option(min=1_000, metavar="N", help="So many of the rows, for a trial.")
+]
+
+
+def take(name: str, rows: int | None) -> Set:
+    """Return a set, or one with so many of its rows."""
+    return SETS[name]() if rows is None else SETS[name]().with_rows(rows)

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from runs import bar, least_ef, store
 from search_engines import installed
-from search_sets import SETS, Array, K, Set
+from search_sets import Array, K, Set, SetName, SomeRows, take
 
 import nearbit as nb
 
@@ -36,10 +36,8 @@ FRESH = "built anew"
 
 
 def main(
-    name: Annotated[str, typer.Argument(metavar="SET", help=f"One of {', '.join(SETS)}.")],
-    rows: Annotated[
-        int | None, typer.Option(min=1_000, metavar="N", help="So many of the rows, for a trial.")
-    ] = None,
+    name: SetName,
+    rows: SomeRows = None,
     rounds: Annotated[int, typer.Option(min=3, max=50, help="That times are taken in.")] = 11,
     native: Annotated[
         Path | None,
@@ -51,10 +49,7 @@ def main(
 
     Half of the rows are in the index at any time. Those that leave come back later.
     """
-    if name not in SETS:
-        msg = f"expected one of {', '.join(SETS)}, got {name}"
-        raise typer.BadParameter(msg)
-    data = SETS[name]() if rows is None else SETS[name]().with_rows(rows)
+    data = take(name, rows)
     data = replace(data, report=np.concatenate([data.tune, data.report]), tune=data.tune[:0])
     path = out / f"streaming-{data.name}.json"
     path.unlink(missing_ok=True)
