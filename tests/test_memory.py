@@ -23,12 +23,17 @@ def grown(call):  # the most that the process held during a call, beyond what it
     return status("VmHWM") - before
 
 n, dim, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-layout = {"flat": nb.Flat(), "graph": nb.Graph(degree=256, ef_construction=16)}[kind]
+settings = {
+    "flat": {},
+    "graph": {"layout": nb.Graph(degree=256, ef_construction=16)},
+    "codes": {"codec": nb.PQ(32)},  # whose sample takes more than all that is kept
+    "fine codes": {"codec": nb.RaBitQ(4), "refine": "sq8", "layout": nb.Graph()},
+}[kind]
 rows = np.random.default_rng(0).standard_normal((3 * n, dim), dtype=np.float32)
-first = nb.Index(dim, "l2", layout)
+first = nb.Index(dim, "l2", **settings)
 first.add(rows[:2100])  # what a library takes when its code is first run
 first.search(rows[:10], 3)
-index = nb.Index(dim, "l2", layout)
+index = nb.Index(dim, "l2", **settings)
 for what, change in (
     ("add to nothing", lambda: index.add(rows[:n])),
     ("add as many", lambda: index.add(rows[n : 2 * n])),
@@ -42,10 +47,16 @@ for what, change in (
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for the peak")
 @pytest.mark.parametrize(
-    ("kind", "n", "dim"), [("flat", 120_000, 256), ("graph", 40_000, 16)], ids=["flat", "graph"]
+    ("kind", "n", "dim"),
+    [
+        ("flat", 120_000, 256),
+        ("graph", 40_000, 16),
+        ("codes", 70_000, 192),
+        ("fine codes", 20_000, 900),
+    ],
 )
 def test_filling_takes_at_most_twice_the_result_and_64_mib(kind, n, dim):
-    """Results of more than 64 MiB each, so that a copy too many would show."""
+    """Results or samples of about 64 MiB, so that a copy too many would show."""
     for line in child.output(FILL, n, dim, kind, timeout=600).splitlines():
         what, share = line.split("=")
         print(f"{kind}, {what}: {float(share):.2f} of what is allowed")

@@ -60,7 +60,7 @@ std::unique_ptr<Scorer> Codec::prepare_stored(const std::byte* code) const {
     return prepare(row.data(), 1, "vectors", 0);
 }
 
-std::shared_ptr<const Codec> Codec::train(const float*, size_t, size_t, Watch*) const {
+std::shared_ptr<const Codec> Codec::train(std::vector<float>, size_t, Watch*) const {
     throw InvalidArgument(std::string("codec: expected one that is to be trained, got '") + name() +
                           "'");
 }

@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/memory.h"
 #include "base/watch.h"
@@ -123,7 +124,8 @@ class Codec {
     virtual size_t train_size() const { return 0; }   // rows that training wants
     virtual size_t sample_size() const { return 0; }  // rows that are worth training on
     virtual CodecSettings settings() const { return {.name = name()}; }
-    virtual std::shared_ptr<const Codec> train(const float* sample, size_t n, size_t threads,
+    // The sample is used up: it may be larger than all that an index keeps.
+    virtual std::shared_ptr<const Codec> train(std::vector<float> sample, size_t threads,
                                                Watch* watch) const;
     // For files: settings and what training found, as read_codec reads them.
     virtual void write(Fields&) const {}

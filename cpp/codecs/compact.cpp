@@ -21,8 +21,10 @@
 namespace nearbit {
 namespace {
 
-constexpr size_t kTrainSize = 1024;     // a mean and ranges need no more
-constexpr size_t kSampleSize = 65536;   // and gain nothing from more
+constexpr size_t kTrainSize = 1024;  // a mean and ranges need no more
+// Rows that gain something: of parts of 8 bits 256 for each centroid, of all others so many
+// (docs/measurements.md).
+constexpr size_t kBytePartsSample = 65536, kSampleSize = 16384;
 constexpr size_t kFactorSample = 8192;  // rows that are encoded to learn how factors are spread
 constexpr size_t kRowsAtOnce = 64;      // transformed together
 constexpr float kLeastUnbias = 0.25f, kMostUnbias = 4;
@@ -332,10 +334,12 @@ class Compact final : public Codec {
     bool refines() const override { return true; }
     bool trained() const override { return trained_ != nullptr; }
     size_t train_size() const override { return kTrainSize; }
-    size_t sample_size() const override { return kSampleSize; }
+    size_t sample_size() const override {
+        return settings_.name == "pq" && settings_.bits == 8 ? kBytePartsSample : kSampleSize;
+    }
     CodecSettings settings() const override { return settings_; }
 
-    std::shared_ptr<const Codec> train(const float* sample, size_t n, size_t threads,
+    std::shared_ptr<const Codec> train(std::vector<float> sample, size_t threads,
                                        Watch* watch) const override;
 
     void encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char* argument,
@@ -439,15 +443,15 @@ class Compact final : public Codec {
     const std::shared_ptr<const Trained> trained_;
 };
 
-std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_t threads,
+std::shared_ptr<const Codec> Compact::train(std::vector<float> rows, size_t threads,
                                             Watch* watch) const {
+    const size_t n = rows.size() / dim_;
     if (n < kTrainSize) {
         throw InvalidArgument("sample: expected at least " + std::to_string(kTrainSize) +
                               " rows for codec '" + settings_.name + "', got " + std::to_string(n));
     }
     const Rules rules(settings_, metric_, settings_.given != nullptr);
     auto made = std::make_shared<Trained>(rules);
-    std::vector<float> rows(sample, sample + n * dim_);
     std::vector<Row> about(n);
     std::vector<double> sums(dim_);
     for (size_t i = 0; i < n; ++i) {
@@ -475,10 +479,12 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
         }
     }
     made->factors = factors_for(settings_, dim_, metric_);
-    made->parts = learn(settings_, made->payload_at(), rows, n, dim_, threads, watch);
+    const size_t n_encoded = std::min(n, kFactorSample);
+    const std::vector<float> first(rows.begin(), rows.begin() + std::ptrdiff_t(n_encoded * dim_));
+    made->parts = learn(settings_, made->payload_at(), std::move(rows), dim_, threads, watch);
     measure_mean(*made);
 
-    const size_t n_encoded = std::min(n, kFactorSample), z_dim = made->parts.quantiser->dim();
+    const size_t z_dim = made->parts.quantiser->dim();
     // Lengths of rows, what their codes make of <r, r>, and what of it is off.
     std::vector<double> scales(n_encoded), norms(n_encoded), kept(n_encoded), off(n_encoded);
     parallel_for((n_encoded + kRowsAtOnce - 1) / kRowsAtOnce, threads, watch, [&](size_t task) {
@@ -486,7 +492,7 @@ std::shared_ptr<const Codec> Compact::train(const float* sample, size_t n, size_
         std::vector<uint8_t> payload(made->parts.quantiser->payload_bytes());
         const size_t end = std::min(n_encoded, (task + 1) * kRowsAtOnce);
         for (size_t i = task * kRowsAtOnce; i < end; ++i) {
-            made->parts.transform.apply(rows.data() + i * dim_, 1, z.data());
+            made->parts.transform.apply(first.data() + i * dim_, 1, z.data());
             made->parts.quantiser->encode(z.data(), 1, payload.data(), 0, y.data());
             norms[i] = about[i].squared;
             scales[i] = scale_of(*made, metric_, about[i], z.data(), y.data());

@@ -27,16 +27,19 @@ constexpr size_t kBlock = 8;  // components that get the same bits: one byte of 
 constexpr double kVariancePower = 1.5;
 constexpr float kLeastStep = 1e-30f;  // of a dimension that never changes
 
-std::vector<float> transformed(const Transform& transform, const std::vector<float>& rows, size_t n,
-                               size_t threads, Watch* watch) {
-    const size_t in = transform.in_dim(), out = transform.out_dim();
-    std::vector<float> made(n * out);
+// Puts what becomes of each row in its place, where it leaves numbers over if it is shorter.
+void transform_in_place(const Transform& transform, std::vector<float>& rows, size_t threads,
+                        Watch* watch) {
+    const size_t in = transform.in_dim(), out = transform.out_dim(), n = rows.size() / in;
     parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, threads, watch, [&](size_t task) {
-        const size_t first = task * kRowsAtOnce, end = std::min(n, first + kRowsAtOnce);
-        transform.apply(rows.data() + first * in, end - first, made.data() + first * out);
+        const size_t first = task * kRowsAtOnce, here = std::min(kRowsAtOnce, n - first);
+        std::vector<float> made(here * out);
+        transform.apply(rows.data() + first * in, here, made.data());
+        for (size_t i = 0; i < here; ++i) {
+            std::copy_n(made.data() + i * out, out, rows.data() + (first + i) * in);
+        }
         if (watch != nullptr) watch->advance(0);
     });
-    return made;
 }
 
 // Rows of n_columns numbers, those of `chosen`.
@@ -49,8 +52,9 @@ std::vector<float> chosen_rows(const std::vector<double>& matrix, size_t n_colum
     return made;
 }
 
-CompactParts learn_pq(const CodecSettings& settings, const std::vector<float>& residuals, size_t n,
-                      size_t dim, size_t threads, Watch* watch) {
+CompactParts learn_pq(const CodecSettings& settings, std::vector<float> residuals, size_t dim,
+                      size_t threads, Watch* watch) {
+    const size_t n = residuals.size() / dim;
     const PqSettings asked = {.m = settings.m,
                               .nbits = settings.bits,
                               .iterations = kPqIterations,
@@ -63,9 +67,9 @@ CompactParts learn_pq(const CodecSettings& settings, const std::vector<float>& r
     // OPQ).
     const Pca found = pca(residuals.data(), n, dim, dim, threads, watch);
     const auto order = balanced_components(found.values, even_subspaces(dim, settings.m));
-    Transform transform = Transform::linear(dim, dim, chosen_rows(found.matrix, dim, order));
-    const std::vector<float> rows = transformed(transform, residuals, n, threads, watch);
-    return {transform, make_pq(train_pq(rows.data(), n, dim, asked, threads, watch))};
+    const Transform transform = Transform::linear(dim, dim, chosen_rows(found.matrix, dim, order));
+    transform_in_place(transform, residuals, threads, watch);
+    return {transform, make_pq(train_pq(residuals.data(), n, dim, asked, threads, watch))};
 }
 
 // For each dimension the middle and step that leave the least squared error, from those that a
@@ -176,9 +180,13 @@ CompactParts learn_itq(size_t n_bits, uint64_t seed, const std::vector<float>& r
         const auto first = residuals.begin() + std::ptrdiff_t(row * dim);
         drawn.insert(drawn.end(), first, first + std::ptrdiff_t(dim));
     }
+    transform_in_place(onto, drawn, threads, watch);
     const size_t n_drawn = drawn.size() / dim;
-    const std::vector<float> floats = transformed(onto, drawn, n_drawn, threads, watch);
-    const std::vector<double> rows(floats.begin(), floats.end());
+    std::vector<double> rows;
+    for (size_t i = 0; i < n_drawn; ++i) {
+        const auto first = drawn.begin() + std::ptrdiff_t(i * dim);
+        rows.insert(rows.end(), first, first + std::ptrdiff_t(n_bits));
+    }
     std::vector<float> identity(n_bits * n_bits), start(n_bits * n_bits);
     for (size_t i = 0; i < n_bits; ++i) identity[i * n_bits + i] = 1;
     Transform::rotation(n_bits, seed).apply(identity.data(), n_bits, start.data());
@@ -252,12 +260,12 @@ CompactParts given_parts(const std::string& given) {
     return parts;
 }
 
-CompactParts learn(const CodecSettings& settings, size_t factor_bytes,
-                   const std::vector<float>& residuals, size_t n, size_t dim, size_t threads,
-                   Watch* watch) {
+CompactParts learn(const CodecSettings& settings, size_t factor_bytes, std::vector<float> residuals,
+                   size_t dim, size_t threads, Watch* watch) {
     const std::string& name = settings.name;
+    const size_t n = residuals.size() / dim;
     if (settings.given != nullptr) return given_parts(*settings.given);
-    if (name == "pq") return learn_pq(settings, residuals, n, dim, threads, watch);
+    if (name == "pq") return learn_pq(settings, std::move(residuals), dim, threads, watch);
     if (name == "sq") return learn_sq(settings.bits, residuals, n, dim, threads, watch);
     if (name == "pcasq") {
         return learn_pcasq(settings.bits / 8 - factor_bytes, settings.seed, residuals, n, dim,

@@ -67,7 +67,7 @@ std::vector<uint64_t> training_rows(const Codec& codec, size_t n) {
     return sample(random, n, std::min(n, codec.sample_size()));
 }
 
-TrainingSample training_sample(const Codec& codec, const Input& sample, Watch* watch) {
+std::vector<float> training_sample(const Codec& codec, const Input& sample, Watch* watch) {
     if (sample.n < codec.train_size()) {
         throw InvalidArgument(std::string(sample.argument) + ": expected at least " +
                               std::to_string(codec.train_size()) + " rows for codec '" +
@@ -75,25 +75,24 @@ TrainingSample training_sample(const Codec& codec, const Input& sample, Watch* w
     }
     const std::vector<uint64_t> chosen = training_rows(codec, sample.n);
     const auto plain = make_float32(codec.dim(), codec.metric());
-    const size_t row_bytes = plain->code_bytes();
-    // One more, for rows that are checked and not kept.
-    Memory rows((chosen.size() + 1) * row_bytes), scratch;
+    std::vector<float> rows(chosen.size() * codec.dim()), unused(codec.dim());
+    Memory scratch;
     float factor;
     size_t n_kept = 0;
     for (size_t i = 0; i < sample.n; ++i) {
-        plain->encode(sample.rows(i, 1, scratch), 1, rows.data() + n_kept * row_bytes, &factor,
+        const bool keep = n_kept < chosen.size() && chosen[n_kept] == i;
+        float* const row = keep ? rows.data() + n_kept++ * codec.dim() : unused.data();
+        plain->encode(sample.rows(i, 1, scratch), 1, reinterpret_cast<std::byte*>(row), &factor,
                       sample.argument, i);
-        if (n_kept < chosen.size() && chosen[n_kept] == i) ++n_kept;
         if (watch != nullptr && i % 1024 == 0) watch->advance(0);
     }
-    return {std::move(rows), n_kept};
+    return rows;
 }
 
 std::shared_ptr<const Codec> train_codec(std::shared_ptr<const Codec> codec, const Input& sample,
                                          size_t threads, Watch* watch) {
     if (codec->train_size() == 0) return codec;
-    const TrainingSample drawn = training_sample(*codec, sample, watch);
-    return codec->train(reinterpret_cast<const float*>(drawn.rows.data()), drawn.n, threads, watch);
+    return codec->train(training_sample(*codec, sample, watch), threads, watch);
 }
 
 void encode_rows(const Codec& codec, const Input& rows, size_t threads, Watch* watch,

@@ -24,12 +24,8 @@ inline size_t whole_code_bytes(const Codec& codec) {
 
 // Which of n rows a codec is trained on: all, or as many as are worth it, drawn by its seed.
 std::vector<uint64_t> training_rows(const Codec& codec, size_t n);
-// Those rows of a sample as floats. All of its rows are checked.
-struct TrainingSample {
-    Memory rows;
-    size_t n;
-};
-TrainingSample training_sample(const Codec& codec, const Input& sample, Watch* watch);
+// Those rows of a sample. All of its rows are checked.
+std::vector<float> training_sample(const Codec& codec, const Input& sample, Watch* watch);
 // The codec trained, or itself if there is nothing to learn.
 std::shared_ptr<const Codec> train_codec(std::shared_ptr<const Codec> codec, const Input& sample,
                                          size_t threads, Watch* watch);

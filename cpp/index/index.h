@@ -84,7 +84,7 @@ class Index {
     void compact(Watch* watch);
     // Trains the codec on a sample instead of the first rows. Nothing to do for one that needs
     // none.
-    void train(const Input& sample, size_t threads, Watch* watch);
+    void train(const Input& rows, size_t threads, Watch* watch);
 
     // ------------------------------------------------------------------ files (persist.cpp)
     std::unique_ptr<Index> copy(Watch* watch) const;
@@ -175,9 +175,10 @@ class Index {
     bool pending() const { return std::strcmp(store_->codecs[0]->name(), codecs_[0]->name()) != 0; }
     std::shared_ptr<Store> store_for(const Input& vectors, size_t n_more, size_t threads,
                                      Watch* watch) const;
-    // The codecs trained on the rows that are there and those of a call; on a sample.
-    Codecs trained_on(const Input& vectors, size_t threads, Watch* watch) const;
-    Codecs trained_on(const Memory& sample, size_t n, size_t threads, Watch* watch) const;
+    std::vector<float> sample_with(const Input& vectors, const Codec& codec, Watch* watch) const;
+    // The codecs trained, each on a sample of its own: a second one would double the peak.
+    using SampleFor = std::function<std::vector<float>(const Codec&)>;
+    Codecs trained_on(const SampleFor& sample, size_t threads, Watch* watch) const;
     void publish(std::shared_ptr<Store> store);
     void open_graph(std::vector<uint32_t> entries, uint64_t n_entered, size_t n, bool in_place,
                     const std::string& source, Watch* watch);

@@ -15,24 +15,26 @@ namespace nearbit {
 std::shared_ptr<Index::Store> Index::store_for(const Input& vectors, size_t n_more, size_t threads,
                                                Watch* watch) const {
     if (!pending() || store_->ids.n_live() + n_more < codec().train_size()) return store_;
-    return compacted(trained_on(vectors, threads, watch), threads, watch);
+    const auto sample = [&](const Codec& codec) { return sample_with(vectors, codec, watch); };
+    return compacted(trained_on(sample, threads, watch), threads, watch);
 }
 
-// The sample is drawn from the rows that are there and those of the call alike: rows often come in
-// some order of kind, and the first are then not like the others.
-Index::Codecs Index::trained_on(const Input& vectors, size_t threads, Watch* watch) const {
+// Drawn from the rows that are there and those of the call alike: rows often come in some order of
+// kind, and the first are then not like the others.
+std::vector<float> Index::sample_with(const Input& vectors, const Codec& codec,
+                                      Watch* watch) const {
     const Directory& ids = store_->ids;
     std::vector<uint32_t> live;
     for (size_t slot = 0; slot < ids.n_slots(); ++slot) {
         if (ids.live(slot)) live.push_back(uint32_t(slot));
     }
-    const size_t n = live.size() + vectors.n, dim = codec().dim();
-    const std::vector<uint64_t> chosen = training_rows(codec(), n);
-    const auto plain = make_float32(dim, codec().metric());
-    Memory rows(chosen.size() * dim * sizeof(float)), scratch;
+    const std::vector<uint64_t> chosen = training_rows(codec, live.size() + vectors.n);
+    const auto plain = make_float32(codec.dim(), codec.metric());
+    std::vector<float> rows(chosen.size() * codec.dim());
+    Memory scratch;
     float factor;
     for (size_t i = 0; i < chosen.size(); ++i) {
-        std::byte* const row = rows.data() + i * dim * sizeof(float);
+        auto* const row = reinterpret_cast<std::byte*>(rows.data() + i * codec.dim());
         if (chosen[i] < live.size()) {
             store_->rows().decode(live[chosen[i]], row);
         } else {
@@ -41,26 +43,23 @@ Index::Codecs Index::trained_on(const Input& vectors, size_t threads, Watch* wat
         }
         if (watch != nullptr && i % 1024 == 0) watch->advance(0);
     }
-    return trained_on(rows, chosen.size(), threads, watch);
+    return rows;
 }
 
-Index::Codecs Index::trained_on(const Memory& sample, size_t n, size_t threads,
-                                Watch* watch) const {
+Index::Codecs Index::trained_on(const SampleFor& sample, size_t threads, Watch* watch) const {
     Codecs trained;
     for (const auto& codec : codecs_) {
-        const auto* const rows = reinterpret_cast<const float*>(sample.data());
-        trained.push_back(codec->trained() ? codec : codec->train(rows, n, threads, watch));
+        trained.push_back(codec->trained() ? codec : codec->train(sample(*codec), threads, watch));
     }
     return trained;
 }
 
-void Index::train(const Input& sample, size_t threads, Watch* watch) {
+void Index::train(const Input& rows, size_t threads, Watch* watch) {
     Writing writing(*this, watch);
     if (codec().train_size() == 0) return;
     if (!pending()) throw InvalidArgument("index: expected one that is not trained yet");
-    const TrainingSample drawn = training_sample(codec(), sample, watch);
-    std::shared_ptr<Store> made =
-        compacted(trained_on(drawn.rows, drawn.n, threads, watch), threads, watch);
+    const auto sample = [&](const Codec& codec) { return training_sample(codec, rows, watch); };
+    std::shared_ptr<Store> made = compacted(trained_on(sample, threads, watch), threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
     publish(std::move(made));

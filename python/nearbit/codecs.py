@@ -45,7 +45,8 @@ class Codec:
         ----------
         sample : array_like, shape (n, dim)
             Rows like those that will be coded, as for ``Index.add``; at least 1,024 for a codec
-            that learns. Of more than 65,536, as many are drawn by the seed.
+            that learns. Of more than 16,384, or 65,536 for ``PQ`` with 8 bits, as many are
+            drawn by the seed.
         metric : {"cosine", "l2", "ip", "hamming", "jaccard"}, optional
             Default: hamming for ``Bits`` and ``Sign``, cosine for the others.
         seed : int, 0 to 2**63 - 1, default 0

@@ -157,7 +157,7 @@ TEST(AllocationOfFinerCopies, ThatFailsLeavesTheIndexAsItWas) {
     std::vector<float> sample = rows_from(0, 1024, kDim);
     for (float& number : sample) number *= 25;
     const auto codec = make_codec(CodecSettings{.name = "rabitq", .bits = 1}, kDim, "l2")
-                           ->train(sample.data(), 1024, 1, nullptr);
+                           ->train(std::move(sample), 1, nullptr);
     for (const Change& change : changes(false)) {
         const std::string name = change.name;
         if (name != "AddOwn" && name != "Reserve") continue;

@@ -370,10 +370,13 @@ TEST(ThreadStress, AnswersOfAGraphThatChangesAreTrue) {
 
 TEST(ThreadStress, AnswersOfAGraphThatChangesAndRefinesAreTrue) {
     Random random(2);
-    std::vector<Row> sample(1024);
-    for (Row& row : sample) row = random_row(random);
+    std::vector<float> sample;
+    for (int i = 0; i < 1024; ++i) {
+        const Row row = random_row(random);
+        sample.insert(sample.end(), row.begin(), row.end());
+    }
     const auto codec = make_codec(CodecSettings{.name = "sq", .bits = 8}, kDim, "l2")
-                           ->train(sample[0].data(), sample.size(), 1, nullptr);
+                           ->train(std::move(sample), 1, nullptr);
     Index index(codec, make_codec("float32", kDim, "l2"), kSmall);
     Stress(index).run();
 }

@@ -248,9 +248,11 @@ TEST(ThreadIndex, SearchesBesideAWriterAreRight) {
 }
 
 TEST(ThreadIndex, SearchesOfFinerCopiesBesideAWriterAreRight) {
-    const std::vector<Row> sample = rows_of(range(0, 1024));
+    std::vector<float> sample;
+    for (const Row& row : rows_of(range(0, 1024)))
+        sample.insert(sample.end(), row.begin(), row.end());
     const auto codec = make_codec(CodecSettings{.name = "sq", .bits = 4}, kDim, "l2")
-                           ->train(sample[0].data(), sample.size(), 1, nullptr);
+                           ->train(std::move(sample), 1, nullptr);
     Index index(codec, make_codec("float32", kDim, "l2"));
     search_beside_a_writer(index);
 }
