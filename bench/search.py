@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent / "results"
 BUILD_THREADS = 2
 TUNE_SAMPLES = 3
 FLAT = 0.002  # recall that three more steps of effort have to add
-SECONDS = {"tune": 0.1, "batch": 1.0, "single": 0.4}  # about so long is timed at once
+SECONDS = {"tune": 0.1, "batch": 0.5, "single": 0.2}  # about so long is timed at once
 
 Results = dict[str, Any]
 

@@ -115,6 +115,47 @@ def test_upsert_replaces_and_adds(kind, rng):
     assert_holds(index, kind, held)
 
 
+@pytest.mark.parametrize("kind", [FLOATS, REFINED], ids=str)
+@pytest.mark.parametrize("before", [1500, 900, 0])  # of compact codes: trained, or not yet
+def test_an_upsert_to_the_size_of_a_graph_links_rows_as_they_will_be(kind, before, rng):
+    rows = kind.rows(N, rng)
+    at_once = kind.new()
+    at_once.add(rows)
+    index = kind.new()
+    index.add(kind.rows(before, rng))
+    index.upsert(np.arange(N), rows)
+    probe = kind.rows(300, rng)
+    exact = at_once.search(probe, 10, exact=True, **everything(at_once))
+    found = [nb.metrics.recall(one.search(probe, 10, ef=20), exact) for one in (index, at_once)]
+    print(f"recall {found[0]:.3f}, built at once {found[1]:.3f}")
+    assert found[0] >= found[1] - 0.03
+    assert_holds(index, kind, dict(enumerate(rows)))
+
+
+def test_a_query_among_many_removed_rows_is_scanned_for(rng):
+    """A walk through all of them would take longer than a scan: each moves half of the others."""
+    n = 12_000
+    near = rng.standard_normal((n, 8), dtype=np.float32)
+    far = rng.standard_normal((3_000, 8), dtype=np.float32) + 40
+    index = nb.Index(8, "l2", nb.Graph(degree=8, ef_construction=16))
+    index.add(np.concatenate([near, far]))
+    index.remove(np.arange(n))
+    hits = index.search(near[:5], 10, stats=True)
+    exact = index.search(near[:5], 10, exact=True)
+    assert answer(hits) == answer(exact)
+    assert (hits.stats["hops"] < n / 2).all()
+
+
+def test_rows_of_new_places_that_come_together_are_found(rng):
+    """Each call brings a cluster far from all others: its rows have to link to each other."""
+    index = nb.Index(4, "l2", nb.Graph(degree=8, ef_construction=16))
+    index.add(rng.random((2_400, 4), dtype=np.float32))
+    for place in range(100, 900, 100):
+        index.add(rng.random((50, 4), dtype=np.float32) + np.float32(place))
+        hits = index.search(index.get(index.ids), 1, ef=100)
+        assert (hits.distances == 0).mean() >= 0.99
+
+
 def test_all_rows_may_go_and_others_come(kind, rng):
     index, rows = filled(kind)
     index = index.copy()
@@ -354,6 +395,7 @@ def test_a_call_that_is_refused_changes_nothing(kind, rng):
     index, rows = filled(kind)
     index = index.copy()
     index.remove([5, 6])
+    index.remove(np.arange(1000, 1300))  # so that there are links to repair
     probe = rows[:20]
     before = state(index, probe)
     fresh = kind.rows(5, rng)
@@ -481,6 +523,14 @@ def test_progress_of_an_add_counts_to_its_rows(kind, rng):
     assert {total for _, total in seen} == {1000}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1] == (1000, 1000)
+
+
+def test_progress_tells_of_linking_and_not_of_encoding_alone(rng):
+    seen = []
+    index = nb.Index(32, "l2", nb.Graph())
+    rows = rng.standard_normal((20_000, 32), dtype=np.float32)
+    index.add(rows, threads=1, progress=lambda done, _: seen.append(done))
+    assert sum(5_000 < done < 15_000 for done in seen) >= 2  # of half of a second
 
 
 # ------------------------------------------------------------------------------------ threads

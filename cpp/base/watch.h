@@ -41,4 +41,24 @@ class Watch {
     std::atomic<bool> cancelled_{false};
 };
 
+// A part of a call's work that is counted in other units: all of it as `told` of the call's.
+class WatchedPart {
+  public:
+    WatchedPart(Watch* watch, size_t work, size_t told)
+        : watch_(watch), per_unit_(double(told) / double(work)) {}
+    void advance(size_t n) {
+        if (watch_ == nullptr) return;
+        const size_t before = done_.fetch_add(n, std::memory_order_relaxed);
+        watch_->advance(told(before + n) - told(before));
+    }
+
+  private:
+    // Differences of it add up, whoever calls in which order.
+    size_t told(size_t done) const { return size_t(double(done) * per_unit_ + 0.5); }
+
+    Watch* const watch_;
+    const double per_unit_;
+    std::atomic<size_t> done_{0};
+};
+
 }  // namespace nearbit

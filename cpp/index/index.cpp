@@ -129,7 +129,7 @@ void Index::check_refinable(const Store& store, const Input& vectors, Watch* wat
 // ------------------------------------------------------------------------------------ steps
 
 std::vector<Index::Staged> Index::stage(const Codecs& codecs, const Input& vectors,
-                                        const size_t* which, size_t n, size_t threads,
+                                        const size_t* which, size_t n, bool told, size_t threads,
                                         Watch* watch) {
     std::vector<Staged> staged;
     for (const auto& codec : codecs) {
@@ -150,7 +150,7 @@ std::vector<Index::Staged> Index::stage(const Codecs& codecs, const Input& vecto
                                   row);
             }
         }
-        if (watch != nullptr) watch->advance(end - first);
+        if (watch != nullptr) watch->advance(told ? end - first : 0);
     });
     return staged;
 }
@@ -209,7 +209,6 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     check_room(vectors, first + n_fresh);
     if (!replaced.empty()) {
         Words live = directory.live_for_removal();
-        make_room_for_removed(replaced.size(), writing);
         const Exclusive guard(lock_);
         directory.note_live(std::move(live));
     }
@@ -228,12 +227,12 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         for (const Flat& copy : store.copies) rooms.push_back(copy.room_for(first + n_fresh));
         std::vector<Memory> links;
         if (store.walked()) links = store.graph->room_for(first + n_fresh);
-        const Exclusive guard(lock_);
         const Writing::Step step(writing);
+        if (store.walked()) store.graph->make_parents(first + n_fresh);
+        const Exclusive guard(lock_);
         if (store.walked()) store.graph->adopt(std::move(links));
         for (size_t c = 0; c < rooms.size(); ++c) store.copies[c].adopt(std::move(rooms[c]));
         directory.make_room(growth);
-        make_room(retired_, 1);
     }
 
     const auto slot_of = [&](size_t i) {
@@ -244,7 +243,8 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     const size_t n_seen = n_reused + std::min(n_fresh, store.rows().n_shared(first));
     std::vector<uint32_t> seen;
     for (size_t i = 0; i < n_seen; ++i) seen.push_back(slot_of(i));
-    const auto staged = stage(store.forms, vectors, which, n_seen, threads, watch);
+    const bool linked = Linking::links(store, n);
+    const auto staged = stage(store.forms, vectors, which, n_seen, !linked, threads, watch);
     // Whole groups, so that no two threads write to one.
     const size_t at_once =
         std::max<size_t>(1, kEncodeBytes / codec().input_bytes() / kGroupLanes) * kGroupLanes;
@@ -263,10 +263,11 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         } else {
             for (size_t i = begin; i < end; ++i) encode(slot + i - begin, which[i], 1);
         }
-        if (watch != nullptr) watch->advance(end - begin);
+        if (watch != nullptr) watch->advance(linked ? 0 : end - begin);
     });
     put(store, staged, seen);
-    Linking linking(store, reused, first, n_fresh, threads, watch);
+    if (&store == store_.get()) repair_links(writing, n, watch);
+    Linking linking(store, reused, first, n_fresh, n, threads, watch);
     if (watch != nullptr) watch->poll_now();
 
     const int64_t largest = n == 0 ? -1 : *std::max_element(ids.begin(), ids.end());
@@ -276,6 +277,9 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     } else if (next_id >= 0) {
         next_id = std::max(next_id, largest + 1);
     }
+    std::vector<uint32_t> removed = replaced;
+    std::erase(removed, kNoSlot);
+    make_room_for_removed(removed.size(), writing);
     apply_first();
     {
         const Exclusive guard(lock_);
@@ -308,18 +312,13 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
         }
         if (&store == store_.get()) changed();
     }
-    std::vector<uint32_t> removed = replaced;
-    std::erase(removed, kNoSlot);
     note_removed(std::move(removed));
 }
 
 void Index::make_room_for_removed(size_t n, const Writing& writing) {
     const Writing::Step step(writing);
-    if (store_->walked()) {
-        store_->graph->reserve_dead(n);
-    } else {
-        make_room(retired_, 1);
-    }
+    if (store_->walked()) store_->graph->reserve_dead(n);
+    make_room(retired_, 2);  // slots that are removed, and those of a graph that is replaced
 }
 
 void Index::note_removed(std::vector<uint32_t> slots) {
@@ -361,7 +360,6 @@ std::vector<int64_t> Index::add(const Input& vectors, const std::vector<int64_t>
     if (ids.empty()) return ids;
     const std::shared_ptr<Store> store = store_for(vectors, vectors.n, threads, watch);
     check_refinable(*store, vectors, watch);
-    repair_links(writing, watch);
     append(*store, vectors, nullptr, ids, {}, threads, watch, writing, [&] { writing.apply(); });
     publish(store);
     return ids;
@@ -383,7 +381,7 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
         return;
     }
     check_refinable(*store_, vectors, watch);
-    const auto staged = stage(store_->forms, vectors, nullptr, vectors.n, threads, watch);
+    const auto staged = stage(store_->forms, vectors, nullptr, vectors.n, true, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
     put(*store_, staged, slots);
@@ -412,15 +410,22 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
         }
     }
     const std::shared_ptr<Store> store = store_for(vectors, new_rows.size(), threads, watch);
-    for (size_t i = 0; store != store_ && i < old_rows.size(); ++i) {
+    const bool aside = store != store_;
+    if (!aside && !old_rows.empty() && Linking::links(*store, new_rows.size())) {
+        // A graph comes into being: of the rows as they will be.
+        replace_linked(ids, vectors, found, threads, watch, writing);
+        return;
+    }
+    for (size_t i = 0; aside && i < old_rows.size(); ++i) {
         old_slots[i] = store->ids.find(ids[old_rows[i]]);
     }
     check_refinable(*store, vectors, watch);
     const auto staged =
-        stage(store->forms, vectors, old_rows.data(), old_rows.size(), threads, watch);
+        stage(store->forms, vectors, old_rows.data(), old_rows.size(), true, threads, watch);
+    if (aside) put(*store, staged, old_slots);  // nobody looks there yet
     append(*store, vectors, new_rows.data(), new_ids, {}, threads, watch, writing, [&] {
         writing.apply();
-        put(*store, staged, old_slots);
+        if (!aside) put(*store, staged, old_slots);
     });
     publish(store);
 }
@@ -440,7 +445,7 @@ size_t Index::remove(const std::vector<int64_t>& ids, bool ignore_missing, Watch
     if (slots.empty()) return 0;
     Directory& directory = store_->ids;
     Words live = directory.live_for_removal();
-    repair_links(writing, watch);
+    repair_links(writing, slots.size(), watch);
     reclaim(writing);  // here too, or removing one by one would pile them up
     make_room_for_removed(slots.size(), writing);
     writing.apply();
@@ -526,7 +531,7 @@ std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t thre
                       graph->n_entered(), threads, watch);
         }
     } else {
-        Linking linking(*made, {}, 0, n, threads, watch);
+        Linking linking(*made, {}, 0, n, 0, threads, watch);
         RwLock nobody_reads;
         linking.apply(nobody_reads);
     }

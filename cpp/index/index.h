@@ -141,15 +141,17 @@ class Index {
     void check_refinable(const Store& store, const Input& vectors, Watch* watch) const;
     // Encodes rows which (null: 0 .. n - 1) of vectors aside, by each codec.
     static std::vector<Staged> stage(const Codecs& codecs, const Input& vectors,
-                                     const size_t* which, size_t n, size_t threads, Watch* watch);
+                                     const size_t* which, size_t n, bool told, size_t threads,
+                                     Watch* watch);
     // Puts staged rows into slots in short exclusive steps.
     void put(Store& store, const std::vector<Staged>& staged, const std::vector<uint32_t>& slots);
     class Linking;
     static Words live_words(const Directory& ids);  // a bit for each slot
     // The graph of the live rows, each in its slot: the store's own if that has no others.
     std::shared_ptr<const Graph> live_graph(size_t threads, Watch* watch) const;
-    // Takes dead vertices out of links, as far as that is due.
-    void repair_links(const Writing& writing, Watch* watch);
+    // Takes dead vertices out of links, as far as that is due and not too much for a call that
+    // changes n_rows.
+    void repair_links(const Writing& writing, size_t n_rows, Watch* watch);
     // update and upsert of a graph: rows in slots of their own, where linked ones can't be changed.
     // found: the slots that had the ids until now.
     void replace_linked(const std::vector<int64_t>& ids, const Input& vectors,

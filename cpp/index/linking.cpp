@@ -15,19 +15,27 @@ using Exclusive = std::lock_guard<RwLock>;
 constexpr size_t kExclusiveRows = 256;  // of links, in one exclusive step
 // Linking all rows in bulk takes about an eighth of the time of inserting as many.
 constexpr size_t kLinkAllShare = 4;
+// Of repair in one call: more than what its rows bring, so that it catches up, but a call with one
+// row doesn't pay for a million that were removed.
+constexpr size_t kLeastSteps = 1000, kStepsForARow = 80;
 
 }  // namespace
 
+bool Index::Linking::links(const Store& store, size_t n_added) {
+    if (store.graph == nullptr) return false;
+    return store.walked() || store.ids.n_live() + n_added >= kGraphFrom;
+}
+
 Index::Linking::Linking(Store& store, const std::vector<uint32_t>& reused, size_t first,
-                        size_t n_fresh, size_t threads, Watch* watch)
+                        size_t n_fresh, size_t told, size_t threads, Watch* watch)
     : store_(store), n_slots_(first + n_fresh) {
-    if (store.graph == nullptr) return;
     const size_t n_added = reused.size() + n_fresh, n_live = store.ids.n_live();
-    if (!store.walked() && n_live + n_added < kGraphFrom) return;
+    if (!links(store, n_added)) return;
     const bool in_bulk = can_link_in_bulk(store.finest().codec());
     if (!store.walked() || (in_bulk && kLinkAllShare * n_added >= n_live && n_added != 0)) {
-        made_ = std::make_unique<Graph>(store.graph->settings());
+        made_ = std::make_shared<Graph>(store.graph->settings());
         made_->adopt(made_->room_for(n_slots_));
+        made_->make_parents(n_slots_);
         made_->reserve_dead(n_added);  // so many rows may be replaced
     }
     std::vector<uint32_t> slots = reused;
@@ -40,7 +48,8 @@ Index::Linking::Linking(Store& store, const std::vector<uint32_t>& reused, size_
         if (store.walked() && !store.ids.live(store.graph->entries()[0])) {
             unlinked_.push_back(store.graph->entries()[0]);
         }
-        link_in_bulk(*made_, store.finest(), std::move(linkable), n_slots_, threads, watch);
+        link_in_bulk(*made_, store.finest(), std::move(linkable), n_slots_, store.graph->n_bytes(),
+                     told, threads, watch);
         return;
     }
     if (made_ != nullptr) {
@@ -50,7 +59,7 @@ Index::Linking::Linking(Store& store, const std::vector<uint32_t>& reused, size_
     }
     linker_.emplace(made_ != nullptr ? *made_ : *store.graph, store.finest(), std::move(linkable),
                     made_ != nullptr ? 0 : first, threads, watch);
-    linker_->insert(std::move(slots));
+    linker_->insert(std::move(slots), told);
 }
 
 void Index::Linking::apply(RwLock& lock) {
@@ -60,7 +69,7 @@ void Index::Linking::apply(RwLock& lock) {
     }
     const Exclusive guard(lock);
     if (linker_) linker_->finish(n_slots_);
-    if (made_ != nullptr) store_.graph = std::move(made_);
+    if (made_ != nullptr) store_.graph.swap(made_);  // whose old links are freed later
 }
 
 std::shared_ptr<const Graph> Index::live_graph(size_t threads, Watch* watch) const {
@@ -80,43 +89,44 @@ void Index::replace_linked(const std::vector<int64_t>& ids, const Input& vectors
                            Writing& writing) {
     if (ids.empty()) return;
     check_refinable(*store_, vectors, watch);
-    repair_links(writing, watch);
     append(*store_, vectors, nullptr, ids, found, threads, watch, writing,
            [&] { writing.apply(); });
 }
 
-void Index::repair_links(const Writing& writing, Watch* watch) {
+void Index::repair_links(const Writing& writing, size_t n_rows, Watch* watch) {
     if (!store_->walked()) return;
     Graph& graph = *store_->graph;
     std::optional<Linker> linker;
-    for (;;) {
-        if (graph.lap_ended()) {
-            {
-                const Writing::Step step(writing);
+    for (size_t left = kLeastSteps + kStepsForARow * n_rows; left != 0; --left) {
+        {
+            const Writing::Step step(writing);
+            if (graph.lap_ended()) {
                 make_room(retired_, 1);
+                {
+                    const Exclusive guard(lock_);
+                    graph.leave_entries();
+                }
+                retired_.emplace_back(calls_.now(), graph.end_lap());
             }
-            {
-                const Exclusive guard(lock_);
-                const Writing::Step step(writing);
-                graph.leave_entries();
+            const uint32_t slot = graph.next_step();
+            if (slot == kNoSlot) {
+                if (graph.lap_ended()) continue;
+                return;
             }
-            const Writing::Step step(writing);
-            retired_.emplace_back(calls_.now(), graph.end_lap());
-        }
-        const uint32_t slot = graph.next_step();
-        if (slot == kNoSlot) {
-            if (graph.lap_ended()) continue;
-            return;
-        }
-        if (!linker) {
-            linker.emplace(graph, store_->finest(), live_words(store_->ids), graph.n_slots(), 1,
-                           nullptr);
-        }
-        if (linker->repair(slot)) {
-            const Exclusive guard(lock_);
-            const Writing::Step step(writing);
-            linker->apply(0, linker->n_staged());
-            linker->clear_staged();
+            try {
+                if (!linker) {
+                    linker.emplace(graph, store_->finest(), live_words(store_->ids),
+                                   graph.n_slots(), 1, nullptr);
+                }
+                if (linker->repair(slot)) {
+                    const Exclusive guard(lock_);
+                    linker->apply(0, linker->n_staged());
+                    linker->clear_staged();
+                }
+            } catch (...) {
+                graph.step_back();
+                throw;
+            }
         }
         if (watch != nullptr) watch->advance(0);
     }

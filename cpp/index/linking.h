@@ -15,8 +15,11 @@ namespace nearbit {
 // for the first time, or where so many come that it takes less time, all are linked anew.
 class Index::Linking {
   public:
+    // told: how much of the watch's work it is.
     Linking(Store& store, const std::vector<uint32_t>& reused, size_t first, size_t n_fresh,
-            size_t threads, Watch* watch);
+            size_t told, size_t threads, Watch* watch);
+    // Whether there is anything to do, which takes longer than all else.
+    static bool links(const Store& store, size_t n_added);
 
     // Puts the links into the store, in short exclusive steps that can't fail.
     void apply(RwLock& lock);
@@ -26,7 +29,7 @@ class Index::Linking {
   private:
     Store& store_;
     const size_t n_slots_;
-    std::unique_ptr<Graph> made_;  // in the place of the store's
+    std::shared_ptr<Graph> made_;  // in the place of the store's
     std::vector<uint32_t> unlinked_;
     std::optional<Linker> linker_;
 };

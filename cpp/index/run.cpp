@@ -84,10 +84,14 @@ class Run {
                                   1, most);
         for (size_t first = 0, end; first < n; first = end) {
             const Filter* filter = filter_of(first);
+            std::shared_ptr<const Admit> admit;
+            if (may_walk_ && filter != nullptr) {
+                const bool again = !groups_.empty() && groups_.back()->filter == filter;
+                admit = again ? groups_.back()->admit : searched_.admit(filter);
+            }
             // Queries that walk share nothing, so few go together.
             const bool walks =
-                may_walk_ &&
-                (filter == nullptr || searched_.walks(request_, searched_.admit(filter).get()));
+                may_walk_ && (filter == nullptr || searched_.walks(request_, admit.get()));
             const size_t at_most = walks ? std::min(most, kMostWalksTogether) : most;
             for (end = first + 1; end < n && end - first < at_most && filter_of(end) == filter;) {
                 ++end;
@@ -96,6 +100,7 @@ class Run {
             groups_.back()->first = first;
             groups_.back()->n = end - first;
             groups_.back()->filter = filter;
+            groups_.back()->admit = std::move(admit);
         }
     }
 
@@ -108,7 +113,7 @@ class Run {
         const Input& queries = request_.queries;
         group.scorer = codec_.prepare(queries.rows(group.first, group.n, scratch), group.n,
                                       queries.argument, group.first);
-        group.admit = searched_.admit(group.filter);
+        if (group.admit == nullptr) group.admit = searched_.admit(group.filter);
     }
 
     void search(Group& group, size_t part) {

@@ -18,6 +18,10 @@ constexpr double kScoredByWalk = 20;
 // What a row costs beside its bytes, in bytes of a scan (10 a nanosecond): one that a scan picks
 // out by a filter, and one that a walk comes to.
 constexpr double kLoneBytes = 128, kWalkedBytes = 400;
+// Rows that a walk keeps beside four times those that it looks for: all within a radius, those that
+// a filter leaves out, and removed ones. Each that comes moves half of the others, so that of more
+// than so many a scan is the better way.
+constexpr size_t kMostInRadius = 4096;
 constexpr size_t kSharedIds = 4096;  // looked up in one hold of the lock: about 100 us
 
 }  // namespace
@@ -107,9 +111,12 @@ class Index::Searching final : public Searched {
     bool walk(const Scorer& scorer, size_t query, const SearchRequest& request, double radius,
               const Admit* admit, Collector& collector, SearchCounts& counts) const override {
         const size_t n_admitted = admit != nullptr ? admit->count : n_rows();
-        const WalkEffort effort = {.ef = size_t(ef_of(request, admit)),
-                                   .radius = request.range ? radius : -double(kInfinity),
-                                   .most_distances = size_t(most_scored(request, admit))};
+        const double ef = ef_of(request, admit);
+        const WalkEffort effort = {
+            .ef = size_t(ef),
+            .radius = request.range ? radius : -double(kInfinity),
+            .most_distances = size_t(most_scored(request, admit)),
+            .most_kept = size_t(4 * ef / (admit != nullptr ? share_of(admit) : 1)) + kMostInRadius};
         WalkScratch& scratch = walk_scratch();
         const Shared guard(index_.lock_);
         const WalkCounts done =

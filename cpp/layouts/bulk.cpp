@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <thread>
 #include <unordered_map>
@@ -29,6 +30,7 @@ constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows
 // Of decoded rows that a thread keeps, and of those of all leaders.
 constexpr size_t kBytesTogether = size_t(4) << 20, kLeaderBytes = size_t(16) << 20;
 constexpr size_t kSpareBytes = size_t(32) << 20;
+constexpr size_t kChoosing = 4;  // takes a row about as long as so many groups
 constexpr size_t kMostRowBytes = size_t(32) << 10;
 
 using Numbers = std::vector<uint32_t>;
@@ -103,22 +105,23 @@ class Nearest {
 // of that, and so on.
 class Builder {
   public:
-    Builder(Graph& graph, const Flat& rows, const Words& vertices, size_t threads, Watch* watch)
+    Builder(Graph& graph, const Flat& rows, const Words& vertices, size_t bytes_beside, size_t told,
+            size_t threads, Watch* watch)
         : graph_(graph),
           rows_(rows),
+          bytes_beside_(bytes_beside),
           threads_(threads),
           watch_(watch),
           most_together_(std::clamp<size_t>(kBytesTogether / Gathered::row_bytes(rows.codec()),
                                             kMostTogether / 8, kMostTogether)),
           groups_of_row_(std::clamp<size_t>(graph.settings().ef_construction / kEfPerGroup,
                                             kLeastGroups, kMostGroups)),
-          alpha_(rows.codec().metric() == Metric::kIp
-                     ? 1
-                     : float(graph.settings().alpha * graph.settings().alpha)) {
+          alpha_(float(alpha_of_squares(graph.settings(), rows.codec().metric()))) {
         for_each_bit(vertices.data(), 0, 64 * vertices.size(),
                      [&](size_t slot) { slots_.push_back(uint32_t(slot)); });
         Random random(graph.settings().seed);
         shuffle(random, std::span(slots_));
+        part_.emplace(watch, (groups_of_row_ + kChoosing) * slots_.size(), told);
     }
 
     void run() {
@@ -133,11 +136,13 @@ class Builder {
         link_back();
     }
 
-    // So that with lists of groups they take no more than what is kept of a row, and a little.
+    // So that with lists of groups, and the graph beside, they take no more than what is kept of a
+    // row, and a little.
     size_t most_candidates() const {
         const size_t kept = rows_.codec().code_bytes() + sizeof(uint32_t) * (graph_.degree() + 1);
         const size_t lists = sizeof(uint32_t) * (groups_of_row_ + 5);
-        const size_t fitting = (kept + kSpareBytes / slots_.size() - std::min(kept, lists)) /
+        const size_t taken = lists + bytes_beside_ / slots_.size();
+        const size_t fitting = (kept + kSpareBytes / slots_.size() - std::min(kept, taken)) /
                                (sizeof(uint32_t) + sizeof(uint16_t));
         const size_t wanted = std::max(graph_.degree(), kCandidatesPerGroup * groups_of_row_);
         return std::min(std::clamp<size_t>(wanted, 32, 96), std::max<size_t>(fitting, 16));
@@ -204,13 +209,14 @@ class Builder {
 
     Graph& graph_;
     const Flat& rows_;
-    const size_t threads_;
+    const size_t bytes_beside_, threads_;
     Watch* const watch_;
     const size_t most_together_, groups_of_row_;
     const float alpha_;  // of squares
     Numbers slots_;      // by number
     Numbers order_;      // numbers, near rows together
     std::vector<std::unique_ptr<Nearest>> samples_;
+    std::optional<WatchedPart> part_;
     std::mutex mutex_;
     std::unordered_map<std::thread::id, std::unique_ptr<Scratch>> scratches_;
 };
@@ -270,6 +276,7 @@ void Builder::link_sample(Nearest& sample) {
     if (all.size() <= most_together_) {
         if (order_.empty()) order_ = all;
         link_together(all, sample);
+        if (samples_.size() == 1) part_->advance(groups_of_row_ * all.size());
         return;
     }
     Gathered leaders(rows_, Gathered::kDirections);
@@ -290,6 +297,7 @@ void Builder::link_sample(Nearest& sample) {
     }
     for_pieces(groups.size(), 1, [&](size_t g, size_t) {
         link_group(groups[g], sample);
+        if (samples_.size() == 1) part_->advance(groups[g].size());
         Numbers().swap(groups[g]);
     });
 }
@@ -400,6 +408,7 @@ void Builder::choose_among_nearest() {
             candidates.push_back(std::move(all));
         }
         choose(vertices, candidates);
+        part_->advance(kChoosing * (end - begin));
     });
 }
 
@@ -411,15 +420,16 @@ void Builder::link_back() {
         const uint32_t* const to = graph_.links(slot);
         for (size_t k = 0; k < degree && to[k] != kNoSlot; ++k) use(to[k]);
     };
-    Numbers begins(*std::max_element(slots_.begin(), slots_.end()) + 2);
+    std::vector<size_t> begins(*std::max_element(slots_.begin(), slots_.end()) + 2);
     for (const uint32_t slot : slots_) {
-        for_links(slot, [&](uint32_t to) { ++begins[to + 1]; });
+        for_links(slot, [&](uint32_t to) { ++begins[to]; });
     }
     std::partial_sum(begins.begin(), begins.end(), begins.begin());
-    Numbers sources(begins.back()), ends(begins);
-    for (const uint32_t slot : slots_) {
-        for_links(slot, [&](uint32_t to) { sources[ends[to]++] = slot; });
-    }
+    // Each target's from behind: its end becomes its beginning.
+    Numbers sources(begins.back());
+    std::for_each(slots_.rbegin(), slots_.rend(), [&](uint32_t slot) {
+        for_links(slot, [&](uint32_t to) { sources[--begins[to]] = slot; });
+    });
     for_pieces(order_.size(), kVerticesAtOnce, [&](size_t begin, size_t end) {
         Numbers full;
         std::vector<Numbers> candidates;
@@ -508,11 +518,11 @@ bool can_link_in_bulk(const Codec& codec) {
     return Gathered::row_bytes(codec) <= kMostRowBytes;
 }
 
-void link_in_bulk(Graph& graph, const Flat& rows, Words vertices, size_t n_slots, size_t threads,
-                  Watch* watch) {
+void link_in_bulk(Graph& graph, const Flat& rows, Words vertices, size_t n_slots,
+                  size_t bytes_beside, size_t told, size_t threads, Watch* watch) {
     std::vector<uint32_t> entries;
     {
-        Builder builder(graph, rows, vertices, threads, watch);
+        Builder builder(graph, rows, vertices, bytes_beside, told, threads, watch);
         builder.run();
         entries = builder.entries();
     }

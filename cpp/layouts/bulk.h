@@ -14,8 +14,10 @@ namespace nearbit {
 bool can_link_in_bulk(const Codec& codec);
 
 // Makes the vertices' links, in a graph that has none but room for n_slots. The same on any number
-// of threads. Makes each vertex one that can be reached, too.
-void link_in_bulk(Graph& graph, const Flat& rows, Words vertices, size_t n_slots, size_t threads,
-                  Watch* watch);
+// of threads. Makes each vertex one that can be reached, too. bytes_beside: of the graph that is
+// searched meanwhile, so much less memory is taken for this one. told: how much of the watch's work
+// that is.
+void link_in_bulk(Graph& graph, const Flat& rows, Words vertices, size_t n_slots,
+                  size_t bytes_beside, size_t told, size_t threads, Watch* watch);
 
 }  // namespace nearbit

@@ -41,7 +41,7 @@ std::unique_ptr<Graph> Graph::renumbered(const std::vector<uint32_t>& slots, siz
 }
 
 void Graph::note_dead(const std::vector<uint32_t>& slots) {
-    constexpr size_t kStepsPerDeath = 20;
+    constexpr size_t kStepsPerDeath = 40;
     for (const uint32_t slot : slots) {
         if (slot != entries_[0]) dead_.push_back(slot);
     }
@@ -68,18 +68,27 @@ uint32_t Graph::next_step() {
             cursor_ = 0;
             lap_end_ = n_slots_;
         }
-        const size_t slot = cursor_++;
+        const auto slot = uint32_t(cursor_++);
+        if (!is_vertex(slot) || test_bit(is_leaving_.data(), slot)) continue;
         --n_due_;
-        const bool vertex = parents_[slot] != kNoSlot || slot == entries_[0];
-        if (vertex && !test_bit(is_leaving_.data(), slot)) return uint32_t(slot);
+        return slot;
     }
     return kNoSlot;
 }
 
 void Graph::leave_entries() {
+    const auto leaves = [&](uint32_t slot) {
+        return slot < lap_end_ && test_bit(is_leaving_.data(), slot);
+    };
     for (uint32_t& entry : entries_) {
-        const bool leaves = entry < lap_end_ && test_bit(is_leaving_.data(), entry);
-        if (leaves && entry != entries_[0]) entry = entries_[0];
+        if (!leaves(entry)) continue;
+        const uint32_t* const to = links(entry);
+        const uint32_t* const near = std::find_if(to, to + degree(), [&](uint32_t slot) {
+            if (slot == kNoSlot) return true;
+            return is_vertex(slot) && !leaves(slot) &&
+                   std::find(entries_.begin(), entries_.end(), slot) == entries_.end();
+        });
+        entry = near != to + degree() && *near != kNoSlot ? *near : entries_[0];
     }
 }
 
@@ -89,7 +98,8 @@ std::vector<uint32_t> Graph::end_lap() {
 }
 
 size_t Graph::n_bytes() const {
-    return n_slots_ * (degree() + 1) * sizeof(uint32_t) + entries_.size() * sizeof(uint32_t);
+    const size_t numbers = n_slots_ * degree() + parents_.size() + entries_.size();
+    return numbers * sizeof(uint32_t);
 }
 
 }  // namespace nearbit

@@ -7,6 +7,7 @@
 // giving the child another parent that comes from elsewhere.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -33,6 +34,12 @@ constexpr size_t kMostEntries = 32;
 constexpr uint64_t kMostEntered = uint64_t(1) << 62;  // vertices ever; that many can't come
 constexpr double kLeastAlpha = 1, kMostAlpha = 2;
 
+// Distances are squares of lengths, or behave like them, so alpha is squared; but products are no
+// lengths, and have no alpha.
+inline double alpha_of_squares(const GraphSettings& settings, Metric metric) {
+    return metric == Metric::kIp ? 1 : settings.alpha * settings.alpha;
+}
+
 class Graph {
   public:
     explicit Graph(const GraphSettings& settings);
@@ -51,7 +58,9 @@ class Graph {
     std::span<const uint32_t> entries() const { return entries_; }
     size_t n_bytes() const;  // of links and parents
 
-    // Room for n slots, made aside and adopted while readers are kept out.
+    // Where the writer keeps what else is known of n slots.
+    void make_parents(size_t n) { parents_.resize(std::max(parents_.size(), n), kNoSlot); }
+    // Room for links of n slots, made aside and adopted while readers are kept out.
     std::vector<Memory> room_for(size_t n) const { return links_.chunks_for(n); }
     void adopt(std::vector<Memory> room) { links_.adopt(std::move(room)); }
 
@@ -69,21 +78,25 @@ class Graph {
 
     // ------------------------------------------------------------------ dead vertices
     // A dead vertex still leads on. It is taken out of all links by a lap over all vertices, of
-    // which each death brings some steps about; then its slot is free. So about a twentieth of all
-    // vertices die while a lap lasts, and a tenth are dead at most.
+    // which each death brings some steps about; then its slot is free. So about a fortieth of all
+    // vertices die while a lap lasts, and a twentieth are dead at most once all steps are done that
+    // are due.
     void reserve_dead(size_t n) { make_room(dead_, n); }
     void note_dead(const std::vector<uint32_t>& slots);  // after reserve_dead
     std::vector<uint32_t> dead() const;                  // whose slots are not free yet
     // The next vertex to be taken a look at; kNoSlot: none is due, or a lap has ended.
     uint32_t next_step();
-    // When a lap has ended: first no walk begins at its slots any more, while readers are kept out;
-    // then what is left of them goes. No link leads to these slots.
+    void step_back() { --cursor_, ++n_due_; }  // that step is still to be done
+    // When a lap has ended: first no walk begins at its slots any more but at a live link of each,
+    // while readers are kept out; then what is left of them goes. No link leads to these slots.
     void leave_entries();
     std::vector<uint32_t> end_lap();
     bool lap_ended() const { return cursor_ == lap_end_ && !leaving_.empty(); }
 
   private:
     friend class Linker;
+
+    bool is_vertex(uint32_t slot) const { return parents_[slot] != kNoSlot || slot == entries_[0]; }
 
     GraphSettings settings_;
     Column links_;

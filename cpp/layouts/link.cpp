@@ -1,6 +1,7 @@
 #include "layouts/link.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/random.h"
 #include "base/threads.h"
@@ -8,11 +9,14 @@
 namespace nearbit {
 namespace {
 
-// Vertices inserted together don't see each other: at most as many as there are already, and a
-// fiftieth of all (ParlayANN); but so many that threads have something to do.
-constexpr size_t kLeastTogether = 256, kShareTogether = 50;
+// Vertices inserted together don't find each other on the graph: at most as many as there are
+// already, and a fiftieth of all (ParlayANN); but so many that threads have something to do. So
+// many of them look at each other one by one, or those of a new place far away would not be linked.
+constexpr size_t kLeastTogether = 256, kShareTogether = 50, kSeeEachOther = 256;
 constexpr size_t kAtOnce = 8;     // vertices to a task
 constexpr size_t kShareLeft = 8;  // of a row
+// Dead vertices that a walk for candidates passes; each that comes moves half of the others.
+constexpr size_t kMostDeadKept = 8192;
 
 // The other links of a vertex lead elsewhere: with as many children as links, the first of many
 // equal rows would lead to these alone.
@@ -64,6 +68,10 @@ Linker::Linker(Graph& graph, const Flat& rows, Words linkable, size_t first_own,
                  : nullptr),
       entries_(graph.entries_),
       n_entered_(graph.n_entered_) {}
+
+Linker::~Linker() {
+    for (const uint32_t slot : inserted_) graph_.parents_[slot] = kNoSlot;
+}
 
 const uint32_t* Linker::links(uint32_t slot) const {
     if (slot < first_own_ && !staged_at_.empty()) {
@@ -139,14 +147,11 @@ class Linker::Among {
 };
 
 // A candidate is left out if one that was chosen before is nearer to it than the vertex itself by
-// the factor alpha (Subramanya et al. 2019, DiskANN). Distances are squares of lengths, or behave
-// like them, so alpha is squared; but products are no lengths, and have no alpha. A candidate at
-// the place of a chosen one is left out, so that equal rows don't fill each other's links.
+// the factor alpha (Subramanya et al. 2019, DiskANN). A candidate at the place of a chosen one is
+// left out, so that equal rows don't fill each other's links.
 void Linker::select(std::vector<Link>& candidates) const {
     const size_t most = most_chosen(graph_.degree());
-    const double alpha = rows_.codec().metric() == Metric::kIp
-                             ? 1
-                             : graph_.settings().alpha * graph_.settings().alpha;
+    const double alpha = alpha_of_squares(graph_.settings(), rows_.codec().metric());
     size_t n_kept_left = 0;
     for (const Link& link : candidates) n_kept_left += link.kept;
     std::vector<Link> chosen;
@@ -165,41 +170,57 @@ void Linker::select(std::vector<Link>& candidates) const {
 
 std::vector<Linker::Link> Linker::candidates_for(uint32_t slot, const Scorer& from) const {
     WalkScratch& scratch = walk_scratch();
-    const WalkEffort effort = {.ef = graph_.settings().ef_construction,
+    const size_t ef = graph_.settings().ef_construction;
+    const WalkEffort effort = {.ef = ef,
                                .radius = -double(kInfinity),
-                               .most_distances = ~size_t(0)};
+                               .most_distances = ~size_t(0),
+                               .most_kept = ef + kMostDeadKept};
     walk(View{*this, from, slot}, effort, scratch);
     std::vector<Link> found;
     for (const Pool::Entry& entry : scratch.pool.entries()) {
         if (entry.admitted) found.push_back({entry.distance, entry.slot, false});
     }
-    // Every vertex is dead.
+    // Every vertex is dead, or all those that are near.
     if (found.empty()) found.push_back({distance(from, entries_[0]), entries_[0], false});
     return found;
 }
 
+// Adds others, of which it may be one, to a vertex's candidates.
+void Linker::see(uint32_t slot, const Scorer& from, std::span<const uint32_t> others,
+                 std::vector<Link>& candidates) const {
+    std::vector<double> distances(others.size());
+    rows_.distances(from, 0, others.data(), others.size(), distances.data());
+    for (size_t i = 0; i < others.size(); ++i) {
+        if (others[i] != slot) candidates.push_back({distances[i], others[i], false});
+    }
+    std::sort(candidates.begin(), candidates.end());
+    const size_t most = graph_.settings().ef_construction;
+    if (candidates.size() > most) candidates.resize(most);
+}
+
 // ------------------------------------------------------------------------------------ inserting
 
-void Linker::insert(std::vector<uint32_t> slots) {
+void Linker::insert(std::vector<uint32_t> slots, size_t told) {
     if (slots.empty()) return;
+    inserted_ = slots;
+    WatchedPart part(watch_, slots.size(), told);
     // The graph depends on which rows come in one call, and not on their order: rows in an order of
     // kind would be linked without most of their neighbours there.
     Random random(graph_.settings().seed ^ n_entered_);
     std::sort(slots.begin(), slots.end());
     shuffle(random, std::span(slots));
-    const size_t n_slots = 64 * linkable_.size();
-    if (graph_.parents_.size() < n_slots) graph_.parents_.resize(n_slots, kNoSlot);
     size_t at = 0;
     if (entries_.empty()) {
         std::fill_n(row(slots[0]), graph_.degree(), kNoSlot);
         enter(slots[0]);
+        part.advance(1);
         at = 1;
     }
     const size_t n_there = count_bits(linkable_);
     const size_t most = std::max(kLeastTogether, (n_there + slots.size()) / kShareTogether);
     for (size_t n; at < slots.size(); at += n) {
         n = std::min({size_t(n_entered_), most, slots.size() - at});
-        insert_some(slots.data() + at, n);
+        insert_some(slots.data() + at, n, part);
     }
 }
 
@@ -212,27 +233,39 @@ void Linker::for_each_at_once(size_t n, Work work) {
 }
 
 // Each finds its links on the graph as it is; then those that they chose link back.
-void Linker::insert_some(const uint32_t* slots, size_t n) {
-    const size_t degree = graph_.degree();
+void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
     for (size_t i = 0; i < n; ++i) row(slots[i]);  // all staged, before several threads write them
-    std::vector<Back> backs(n * degree);
+    const size_t most_backs = graph_.degree() + 1;
+    std::vector<Back> backs(n * most_backs);
     std::vector<size_t> n_backs(n);
     for_each_at_once(n, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
             const uint32_t slot = slots[i];
-            std::vector<Link> chosen = candidates_for(slot, *scorer(slot));
+            const auto from = scorer(slot);
+            std::vector<Link> chosen = candidates_for(slot, *from);
+            const Link parent = chosen[0];  // not of those that come now, which could form a ring
+            const size_t first = i / kSeeEachOther * kSeeEachOther;
+            see(slot, *from, {slots + first, std::min(kSeeEachOther, n - first)}, chosen);
             select(chosen);
-            put(row(slot), chosen);
-            for (size_t j = 0; j < chosen.size(); ++j) {
-                backs[i * degree + j] = {chosen[j].slot, slot, chosen[j].distance};
+            // So that a way leads out of a place that is new.
+            if (std::none_of(chosen.begin(), chosen.end(),
+                             [&](const Link& link) { return linkable(link.slot); })) {
+                chosen.push_back(parent);
             }
-            n_backs[i] = chosen.size();
-            graph_.parents_[slot] = chosen[0].slot;
+            put(row(slot), chosen);
+            graph_.parents_[slot] = parent.slot;
+            Back* const back = backs.data() + i * most_backs;
+            size_t& n_own = n_backs[i];
+            back[n_own++] = {parent.slot, slot, parent.distance};
+            for (const Link& link : chosen) {
+                if (link.slot != parent.slot) back[n_own++] = {link.slot, slot, link.distance};
+            }
         }
+        part.advance(end - begin);
     });
     std::vector<Back> sorted;
     for (size_t i = 0; i < n; ++i) {
-        const auto first = backs.begin() + std::ptrdiff_t(i * degree);
+        const auto first = backs.begin() + std::ptrdiff_t(i * most_backs);
         sorted.insert(sorted.end(), first, first + std::ptrdiff_t(n_backs[i]));
     }
     std::sort(sorted.begin(), sorted.end(), [](const Back& a, const Back& b) {
@@ -255,6 +288,7 @@ void Linker::insert_some(const uint32_t* slots, size_t n) {
     });
     for (const auto& some : orphans) {
         for (const uint32_t slot : some) adopt(slot);
+        if (watch_ != nullptr) watch_->advance(0);
     }
     for (size_t i = 0; i < n; ++i) enter(slots[i]);
 }
@@ -275,27 +309,33 @@ void Linker::enter(uint32_t slot) {
 void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans) {
     const size_t degree = graph_.degree();
     uint32_t* const to = row(target);
-    size_t n_links = 0, n_children = 0;
+    const auto is_child = [&](uint32_t slot) { return graph_.parents_[slot] == target; };
+    size_t n_links = 0, n_children = 0, n_new_children = 0;
     for (; n_links < degree && to[n_links] != kNoSlot; ++n_links) {
-        n_children += graph_.parents_[to[n_links]] == target;
+        n_children += is_child(to[n_links]);
     }
-    if (n_links + n <= degree) {
-        for (size_t i = 0; i < n; ++i) to[n_links + i] = back[i].source;
+    std::vector<Back> fresh;  // but for those that come now, which may have chosen each other
+    std::copy_if(back, back + n, std::back_inserter(fresh), [&](const Back& link) {
+        return std::find(to, to + n_links, link.source) == to + n_links;
+    });
+    for (const Back& link : fresh) n_new_children += is_child(link.source);
+    if (n_links + fresh.size() <= degree && n_children + n_new_children <= most_children(degree)) {
+        for (const Back& link : fresh) to[n_links++] = link.source;
         return;
     }
     const auto from = scorer(target);
     std::vector<Link> candidates;
     for (size_t i = 0; i < n_links; ++i) {
-        candidates.push_back({distance(*from, to[i]), to[i], graph_.parents_[to[i]] == target});
+        candidates.push_back({distance(*from, to[i]), to[i], is_child(to[i])});
     }
-    for (size_t i = 0; i < n; ++i) {
-        bool child = graph_.parents_[back[i].source] == target;
+    for (const Back& link : fresh) {
+        bool child = is_child(link.source);
         if (child && n_children >= most_children(degree)) {
-            orphans.push_back(back[i].source);
+            orphans.push_back(link.source);
             child = false;
         }
         n_children += child;
-        candidates.push_back({back[i].distance, back[i].source, child});
+        candidates.push_back({link.distance, link.source, child});
     }
     std::sort(candidates.begin(), candidates.end());
     select(candidates);
@@ -316,6 +356,7 @@ void Linker::adopt(uint32_t slot) {
     const uint32_t parent = graph_.parents_[slot];
     const uint32_t* const own = links(slot);
     for (size_t i = 0; i < graph_.degree() && own[i] != kNoSlot; ++i) {
+        if (!linkable(own[i])) continue;  // comes now, too, and may be below this one
         const uint32_t* const of = links(own[i]);
         if (std::find(of, of + graph_.degree(), slot) == of + graph_.degree()) continue;
         graph_.parents_[slot] = own[i];
@@ -324,30 +365,29 @@ void Linker::adopt(uint32_t slot) {
     attach(slot, parent);
 }
 
-// Makes a vertex without children a child of another or, where that has children enough, of the
-// first below it that has not. There is one: children end somewhere.
+// Makes a vertex that has no parent a child of another, which is not below it, or, where that has
+// children enough, of the first below that one that has not. There is one: children end somewhere.
 void Linker::attach(uint32_t slot, uint32_t at) {
     graph_.parents_[slot] = kNoSlot;
     std::vector<uint32_t> queue = {at};
     for (size_t i = 0;; ++i) {
         const uint32_t parent = queue[i];
-        uint32_t* const to = row(parent);
-        uint32_t* place = nullptr;
-        size_t n_children = 0;
+        const uint32_t* const to = links(parent);
+        size_t place = graph_.degree(), n_children = 0;
         for (size_t j = 0; j < graph_.degree(); ++j) {
             if (to[j] == kNoSlot || to[j] == slot) {
-                place = to + j;
+                place = j;
                 break;
             }
             if (graph_.parents_[to[j]] == parent) {
                 ++n_children;
                 queue.push_back(to[j]);
             } else {
-                place = to + j;
+                place = j;
             }
         }
-        if (place == nullptr || n_children >= most_children(graph_.degree())) continue;
-        *place = slot;
+        if (place == graph_.degree() || n_children >= most_children(graph_.degree())) continue;
+        row(parent)[place] = slot;
         graph_.parents_[slot] = parent;
         return;
     }
@@ -477,21 +517,30 @@ void Linker::find_parents() {
                  [&](size_t slot) { vertices.push_back(uint32_t(slot)); });
     Words reached(linkable_.size());
     std::vector<uint32_t> queue;
-    const auto reach = [&](uint32_t first) {
-        set_bit(reached.data(), first);
-        queue = {first};
-        for (size_t at = 0; at < queue.size(); ++at) {
+    // What can be reached from queue[at] and those behind it, which get so many children at most.
+    const auto reach_from = [&](size_t at, size_t most) {
+        for (; at < queue.size(); ++at) {
             const uint32_t* const to = links(queue[at]);
-            for (size_t i = 0; i < degree && to[i] != kNoSlot; ++i) {
+            size_t n_children = 0;
+            for (size_t i = 0; i < degree && to[i] != kNoSlot && n_children < most; ++i) {
                 if (test_bit(reached.data(), to[i])) continue;
                 set_bit(reached.data(), to[i]);
                 parents[to[i]] = queue[at];
                 queue.push_back(to[i]);
+                ++n_children;
             }
             if (watch_ != nullptr && at % 1024 == 0) watch_->advance(0);
         }
     };
-    reach(entries_[0]);
+    const auto reach = [&](uint32_t first) {
+        set_bit(reached.data(), first);
+        queue.push_back(first);
+        reach_from(queue.size() - 1, degree);
+    };
+    set_bit(reached.data(), entries_[0]);
+    queue.push_back(entries_[0]);
+    reach_from(0, most_children(degree));
+    reach_from(0, degree);  // what only those lead to that have children enough
     for (const uint32_t slot : vertices) {
         if (test_bit(reached.data(), slot)) continue;
         const uint32_t* const own = links(slot);
@@ -530,9 +579,10 @@ void Linker::clear_staged() {
 }
 
 void Linker::finish(size_t n_slots) {
-    graph_.entries_ = entries_;
+    graph_.entries_.swap(entries_);
     graph_.n_entered_ = n_entered_;
     graph_.n_slots_ = n_slots;
+    inserted_.clear();
 }
 
 }  // namespace nearbit

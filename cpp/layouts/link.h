@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -25,9 +26,12 @@ class Linker {
     // linkable: by slot, the vertices that may be linked to, and room for all that are inserted.
     Linker(Graph& graph, const Flat& rows, Words linkable, size_t first_own, size_t threads,
            Watch* watch);
+    ~Linker();
 
-    // Makes vertices of slots whose codes are in place. May throw, and then nothing has changed.
-    void insert(std::vector<uint32_t> slots);
+    // Makes vertices of slots whose codes are in place, for which the graph has parents' places.
+    // Nothing has changed if it throws, or if finish() is never called. told: how much of the
+    // watch's work that is.
+    void insert(std::vector<uint32_t> slots, size_t told);
 
     // Takes dead vertices out of a vertex's links; to be applied before anything else. False: there
     // are none.
@@ -72,8 +76,10 @@ class Linker {
 
     template <class Work>
     void for_each_at_once(size_t n, Work work);
-    void insert_some(const uint32_t* slots, size_t n);
+    void insert_some(const uint32_t* slots, size_t n, WatchedPart& part);
     std::vector<Link> candidates_for(uint32_t slot, const Scorer& from) const;
+    void see(uint32_t slot, const Scorer& from, std::span<const uint32_t> others,
+             std::vector<Link>& candidates) const;
     // Of candidates in order, which become those that shorten the way to themselves.
     void select(std::vector<Link>& candidates) const;
     void add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans);
@@ -93,6 +99,7 @@ class Linker {
     const std::shared_ptr<const Codec> plain_;  // of decoded rows; null: they are what they are
     std::unordered_map<uint32_t, size_t> staged_at_;
     std::vector<uint32_t> staged_slots_, staged_;
+    std::vector<uint32_t> inserted_;  // until finish()
     std::vector<uint32_t> entries_;
     uint64_t n_entered_;
 };

@@ -122,6 +122,7 @@ struct WalkEffort {
     size_t ef;              // as many of the nearest are kept, and what they link to is looked at
     double radius;          // all within it are, whatever ef is; below 0: none
     size_t most_distances;  // beyond so many it gives up
+    size_t most_kept;       // and beyond so many in the pool, each of which costs a move of those
 };
 
 struct WalkCounts {
@@ -131,7 +132,7 @@ struct WalkCounts {
 
 // Leaves the nearest slots in scratch.pool. View is what is walked:
 //   n_slots()        slots from here on, from a damaged file, are passed over
-//   entries()        where to begin
+//   degree(), entries()       most links of a slot, and where to begin
 //   links(slot)      degree() slots, kNoSlot behind the last
 //   prefetch(slots, n)        begins to fetch what distances reads, prefetch_links(slot) links
 //   distances(slots, n, out)  from the query
@@ -170,7 +171,7 @@ WalkCounts walk(const View& view, const WalkEffort& effort, WalkScratch& scratch
     };
     look_at(view.entries().data(), view.entries().size());
     while (const Pool::Entry* const nearest = pool.expand_next()) {
-        if (counts.distances > effort.most_distances) {
+        if (counts.distances > effort.most_distances || pool.entries().size() > effort.most_kept) {
             counts.gave_up = true;
             break;
         }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "failing_new.h"
 #include "index/index.h"
 
@@ -162,6 +163,66 @@ TEST(AllocationOfFinerCopies, ThatFailsLeavesTheIndexAsItWas) {
         const std::string name = change.name;
         if (name != "AddOwn" && name != "Reserve") continue;
         try_change(change, codec, make_codec("float32", kDim, "l2"));
+    }
+}
+
+// Of a graph with links to repair, some of the allocations: there are thousands, and each try
+// builds it anew.
+TEST(AllocationOfAGraph, ThatFailsLeavesTheIndexAsItWas) {
+    constexpr size_t kSmall = 4, kN = 2500;
+    const auto rows_at = [](size_t first, size_t n) {
+        Random random(first);
+        std::vector<float> rows(n * kSmall);
+        for (float& number : rows) number = float(random.unit());
+        for (size_t i = 0; i < n; ++i) rows[i * kSmall] += float(first);
+        return rows;
+    };
+    const std::vector<float> rows = rows_at(0, kN), few = rows_at(3, 40), many = rows_at(5, 700);
+    const Ids ids = ids_from(5000, 40), many_ids = ids_from(5000, 700), old = ids_from(100, 40);
+    const Ids gone = ids_from(200, 60), more_gone = ids_from(500, 300);
+    const std::vector<Change> all = {
+        {"AddFew", true, [&](Index& i) { i.add(input(few, kSmall), &ids, 1, nullptr); }, {}},
+        {"AddMany", true, [&](Index& i) { i.add(input(many, kSmall), &many_ids, 1, nullptr); }, {}},
+        {"Update", true, [&](Index& i) { i.update(old, input(few, kSmall), 1, nullptr); }, {}},
+        {"Remove", true, [&](Index& i) { i.remove(gone, false, nullptr); }, {}},
+        {"Compact", true, [&](Index& i) { i.compact(nullptr); }, {}}};
+    const auto codec = make_codec("float32", kSmall, "l2");
+    const GraphSettings settings{.degree = 8, .ef_construction = 16};
+    // What a walk finds of all that is there: the row itself, unless it can't be reached.
+    const auto expect_reached = [&](const Index& index) {
+        const Ids there = index.ids();
+        std::vector<float> held(there.size() * kSmall);
+        index.get(there, reinterpret_cast<std::byte*>(held.data()), nullptr);
+        size_t n_found = 0;
+        index.search({.queries = input(held, kSmall), .k = 1, .ef = 96, .threads = 1},
+                     [&](size_t q, const std::vector<Hit>& hits, const SearchCounts& counts) {
+                         ASSERT_EQ(hits.size(), 1u);
+                         ASSERT_GT(counts.hops, 0u);
+                         n_found += hits[0].id == there[q];
+                     });
+        ASSERT_GE(double(n_found), .99 * double(there.size()));
+    };
+    for (const Change& change : all) {
+        long at = 0;
+        for (bool failed = true; failed; at += 1 + at) {
+            SCOPED_TRACE(std::string(change.name) + ", allocation " + std::to_string(at));
+            Index index(codec, nullptr, settings);
+            index.add(input(rows, kSmall), nullptr, 1, nullptr);
+            index.remove(more_gone, false, nullptr);
+            const Ids before = index.ids();
+            failed = fails(at, [&] { change.make(index); });
+            if (failed) {
+                ASSERT_EQ(index.ids(), before);
+            }
+            // Laps end, slots are used again.
+            for (int64_t id = 900; id < 1100; id += 50) {
+                const Ids out = ids_from(id, 50), in = ids_from(id + 9000, 50);
+                const std::vector<float> fresh = rows_at(size_t(id), 50);
+                index.remove(out, false, nullptr);
+                index.add(input(fresh, kSmall), &in, 1, nullptr);
+            }
+            ASSERT_NO_FATAL_FAILURE(expect_reached(index));
+        }
     }
 }
 
