@@ -105,6 +105,7 @@ class Learned:
                 self.finer.codec = "sq"
                 self.finer._learn(dim)
                 self.at = self.finer.at
+            (self.stretch,) = self.read("<f")
             self.graph = None
             if self.read("<B") == (1,):
                 self.graph = Links(*self.read("<IIdQIQI"))
@@ -135,7 +136,7 @@ class Learned:
             self.steps = self.floats(self.grid_dim) if has_steps else np.ones(self.grid_dim)
             self.middles = self.floats(self.grid_dim) if has_middles else np.zeros(self.grid_dim)
         self.scale, self.norm = self.read("<II"), self.read("<II")
-        self.unbias, self.error = self.read("<ff")
+        self.unbias, self.error, self.longest = self.read("<fff")
         fine = {"rabitq": self.bits, "sq": self.bits, "pcasq": self.bits / dim}.get(self.codec, 1)
         few = 2 if (self.codec, self.metric) == ("rabitq", "l2") else 4
         coarse = self.metric == "cosine" or fine < few

@@ -580,3 +580,21 @@ def test_an_add_that_ends_while_it_trains_leaves_everything(ended, rng):
     assert index.stats()["trained"] is False
     index.add(rows[900:])
     assert index.stats()["trained"] is True
+
+
+@pytest.mark.parametrize("codec", [nb.SQ(4), nb.RaBitQ(2), nb.PQ(4)], ids=repr)
+@pytest.mark.parametrize("refine", [None, "sq8"])
+def test_rows_too_short_for_a_direction_count_as_zeros_of_inner_products(codec, refine, rng):
+    """Before training and after: held as float32, they are taken like any others."""
+    index = nb.Index(16, "ip", codec=codec, refine=refine)
+    tiny = np.full((1, 16), 1e-35, np.float32)
+    index.add(tiny)
+    index.add(rng.standard_normal((1100, 16), dtype=np.float32))
+    index.add(tiny)
+    assert index.stats()["trained"]
+    query = np.ones(16, np.float32)
+    hits = index.search(query, 1102)
+    assert np.isfinite(hits.distances).all()
+    of_tiny = hits.distances[np.isin(hits.ids, [0, 1101])]
+    spread = np.abs(hits.distances).max()
+    assert (np.abs(of_tiny) < (0.2 if codec.name == "rabitq" else 1e-6) * spread).all()

@@ -26,8 +26,7 @@ n, dim, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 settings = {
     "flat": {},
     "graph": {"layout": nb.Graph(degree=256, ef_construction=16)},
-    "codes": {"codec": nb.PQ(32)},  # whose sample takes more than all that is kept
-    "fine codes": {"codec": nb.RaBitQ(4), "refine": "sq8", "layout": nb.Graph()},
+    "codes": {"codec": nb.SQ(4)},  # whose sample takes more than all that is kept
 }[kind]
 rows = np.random.default_rng(0).standard_normal((3 * n, dim), dtype=np.float32)
 first = nb.Index(dim, "l2", **settings)
@@ -51,8 +50,7 @@ for what, change in (
     [
         ("flat", 120_000, 256),
         ("graph", 40_000, 16),
-        ("codes", 70_000, 192),
-        ("fine codes", 20_000, 900),
+        ("codes", 17_000, 900),
     ],
 )
 def test_filling_takes_at_most_twice_the_result_and_64_mib(kind, n, dim):

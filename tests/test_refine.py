@@ -241,6 +241,38 @@ def test_the_error_that_training_finds_is_that_of_the_codes(metric, rng):
     assert abs(learned.error / want - 1) < 0.03
 
 
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+@pytest.mark.parametrize("codec", [nb.RaBitQ(1), nb.RaBitQ(4), nb.PQ(16)], ids=repr)
+def test_rows_unlike_the_sample_are_found_all_the_same(codec, metric, rng):
+    """Where all rows are candidates, none may be left unread for a bound that isn't theirs."""
+    like = rng.standard_normal((1500, DIM), dtype=np.float32)
+    index = nb.Index(DIM, metric, codec=codec, refine="float32")
+    assert index.stats()["stretch"] == 0
+    index.add(like)
+    assert 0.7 < index.stats()["stretch"] < 1.7
+    before = index.to_bytes()
+    bad = np.full((3, DIM), 1e6, np.float32)
+    bad[-1, -1] = np.nan
+    with pytest.raises(ValueError, match="vectors"):
+        index.add(bad)
+    assert index.to_bytes() == before
+    unlike = rng.standard_normal((1500, DIM), dtype=np.float32) * 5 + 3
+    index.add(unlike[:1000])
+    index.upsert(np.arange(2000, 3000), unlike[500:])
+    if metric != "cosine":  # where all rows have a length of 1
+        assert index.stats()["stretch"] > 3
+    rows, queries = index.get(index.ids), unlike[::30]
+    plain = nb.Index(DIM, metric)
+    plain.add(rows)
+    for one in (index, nb.Index.from_bytes(index.to_bytes()), index.copy()):
+        hits = one.search(queries, 10, refine_factor=len(rows) / 10)
+        exact = plain.search(queries, 10)
+        np.testing.assert_allclose(hits.distances, exact.distances, rtol=1e-4, atol=1e-5)
+        radius = exact.distances[:, 5]
+        found = one.range_search(queries, radius)
+        assert (np.diff(found.indptr) >= 5).mean() >= 0.99
+
+
 def test_rows_of_zeros_do_not_change_how_far_estimates_of_others_are_off(rng):
     rows = clustered(1100, DIM, rng)
     errors = []

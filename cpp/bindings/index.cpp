@@ -316,6 +316,7 @@ py::dict stats(const Index& index) {
     if (s.train_size != 0) {
         result["train_size"] = s.train_size;
         result["trained"] = s.trained;
+        result["stretch"] = s.stretch;
     }
     return result;
 }

@@ -176,9 +176,10 @@ class Bits : public Codec {
     size_t code_bytes() const override { return dim_ / 8; }
     bool has_factors() const override { return false; }
 
-    void encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char*,
-                size_t) const override {
+    float encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char*,
+                 size_t) const override {
         std::memcpy(codes, rows, n * code_bytes());
+        return 0;
     }
 
     void decode(const std::byte* codes, size_t n, std::byte* rows) const override {
@@ -204,10 +205,11 @@ class JaccardBits final : public Bits {
     explicit JaccardBits(size_t dim) : Bits(dim, Metric::kJaccard), none_(code_bytes()) {}
     bool has_factors() const override { return true; }
 
-    void encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
-                const char* argument, size_t first_row) const override {
+    float encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
+                 const char* argument, size_t first_row) const override {
         Bits::encode(rows, n, codes, nullptr, argument, first_row);
         count(codes, n, factors);
+        return 0;
     }
 
     std::unique_ptr<Scorer> prepare(const std::byte* queries, size_t n, const char*,
@@ -245,8 +247,8 @@ class Sign final : public Codec {
     size_t code_bytes() const override { return (dim_ + 7) / 8; }
     bool has_factors() const override { return false; }
 
-    void encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char* argument,
-                size_t first_row) const override {
+    float encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char* argument,
+                 size_t first_row) const override {
         // The floats are not kept, so the copy that is checked is made here, piece by piece.
         const size_t at_once = std::max<size_t>(1, 8192 / dim_);
         std::vector<float> copy(at_once * dim_);
@@ -258,6 +260,7 @@ class Sign final : public Codec {
             kernels().dense.pack_signs(copy.data(), m, dim_,
                                        reinterpret_cast<uint8_t*>(codes + begin * code_bytes()));
         }
+        return 0;
     }
 
     void decode(const std::byte* codes, size_t n, std::byte* rows) const override {

@@ -83,7 +83,8 @@ class Scorer {
     // anywhere, but in no group. factors: one for each, whatever it is if the codec has none.
     virtual void distances(size_t query, const uint8_t* const* codes, const float* factors,
                            size_t n, double* out) const = 0;
-    virtual ScoreError error(size_t) const { return {}; }  // of a query; for codecs that refine
+    // Of a query to rows like those of the training sample; for codecs that refine.
+    virtual ScoreError error(size_t) const { return {}; }
 };
 
 // What a codec is asked to be; fields that it has no use for are 0.
@@ -133,8 +134,14 @@ class Codec {
     // codes: n * code_bytes(); factors: n, or null if there are none. Reads each input row once:
     // the code is checked, not the caller's array, which another thread may be writing to. Throws
     // InvalidArgument naming `argument` and its row (first_row + i) if a row can't be stored.
-    virtual void encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
-                        const char* argument, size_t first_row) const = 0;
+    // Returns the rows' stretch: as many times as what the training sample said may estimates of
+    // them be off (1 and less: like it), and 0 of a codec that doesn't estimate.
+    virtual float encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
+                         const char* argument, size_t first_row) const = 0;
+    // Whether a row may have gone beyond what the training sample had, by the first bytes of its
+    // code, of which there are kSignBytes at most.
+    static constexpr size_t kSignBytes = 4;
+    virtual bool beyond_sample(const std::byte*) const { return false; }
     // The finest copy of rows that codes hold, in the output type.
     virtual void decode(const std::byte* codes, size_t n, std::byte* rows) const = 0;
     // Copies and checks n input rows as queries; errors as of encode.

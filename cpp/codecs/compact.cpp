@@ -31,6 +31,8 @@ constexpr float kLeastUnbias = 0.25f, kMostUnbias = 4;
 constexpr uint8_t kGiven = 2;  // in files, where else 1 says that rows are rotated
 // Above it sums in float could overflow: then rows are scored without a first pass.
 constexpr double kLargestInFloat = 1e37;
+// Of inner products a row that is shorter counts as one of zeros: floats have no direction of it.
+constexpr double kLeastSquared = 1e-60;
 
 // ------------------------------------------------------------------------------------- scoring
 
@@ -61,8 +63,9 @@ struct Trained {
     // What takes off the bias of scales that make lengths right, over the sample: 1 for l2, where
     // norms would no longer match.
     float unbias = 1;
-    // The standard deviation of <r, z> less its estimate, for a z of length 1: of the longest rows.
-    float error = 0;
+    // The standard deviation of <r, z> less its estimate, for a z of length 1: of the longest rows
+    // of the sample, and how long those were.
+    float error = 0, longest = 0;
 
     size_t payload_at() const { return size_t(factors.scale_bytes) + factors.norm_bytes; }
     size_t code_bytes() const { return payload_at() + parts.quantiser->payload_bytes(); }
@@ -89,11 +92,17 @@ struct Row {
     double with_mean;  // <x, c>, where the mean stays
 };
 
+// What makes a row one of length 1.
+float to_length_1(double squared, Metric metric, const char* argument, size_t row) {
+    if (metric == Metric::kIp && squared < kLeastSquared) return 0;
+    return float(inverse_norm(squared, argument, row));
+}
+
 // Queries or rows: checked, made of length 1 if asked, less the mean if asked, transformed.
 // scratch: as many numbers as there are in the rows.
-void transform_rows(const Trained& trained, const float* rows, size_t n, bool to_unit,
-                    bool minus_mean, const char* argument, size_t first_row, float* scratch,
-                    float* out, Row* about) {
+void transform_rows(const Trained& trained, Metric metric, const float* rows, size_t n,
+                    bool to_unit, bool minus_mean, const char* argument, size_t first_row,
+                    float* scratch, float* out, Row* about) {
     const size_t dim = trained.mean.size();
     const float* const mean = trained.mean.data();
     const EncodeKernels& k = kernels().encode;
@@ -101,7 +110,7 @@ void transform_rows(const Trained& trained, const float* rows, size_t n, bool to
         float* const row = scratch + i * dim;
         double squared = 0;
         copy_checked(rows + i * dim, 1, dim, row, &squared, argument, first_row + i);
-        const float scale = to_unit ? float(inverse_norm(squared, argument, first_row + i)) : 1;
+        const float scale = to_unit ? to_length_1(squared, metric, argument, first_row + i) : 1;
         const double whole = squared * double(scale) * double(scale);
         about[i] = {whole, whole, std::sqrt(squared), 0};
         if (minus_mean) {
@@ -152,8 +161,8 @@ class CompactScorer final : public Scorer {
         std::vector<float> z(n * trained_->parts.quantiser->dim());
         std::vector<Row> about(n);
         const bool l2 = metric == Metric::kL2, cosine = metric == Metric::kCosine;
-        transform_rows(*trained_, queries, n, cosine, l2, argument, first_row, scratch.data(),
-                       z.data(), about.data());
+        transform_rows(*trained_, metric, queries, n, cosine, l2, argument, first_row,
+                       scratch.data(), z.data(), about.data());
         for (size_t q = 0; q < n; ++q) {
             terms_[q] = l2 ? about[q].squared : (cosine ? 1 : 0) - about[q].with_mean;
             const double length = (l2 ? 2 : 1) * std::sqrt(about[q].squared);
@@ -304,6 +313,7 @@ void learn_spread(Trained& trained, Metric metric, const std::vector<double>& ke
     // three times over.
     const double bias = std::max(0.0, 1 - unbias * sum / n) / 3;
     trained.error = float(longest * (std::sqrt(squares / n) / across + bias));
+    trained.longest = float(longest);
 }
 
 // --------------------------------------------------------------------------------------- codec
@@ -342,8 +352,8 @@ class Compact final : public Codec {
     std::shared_ptr<const Codec> train(std::vector<float> sample, size_t threads,
                                        Watch* watch) const override;
 
-    void encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char* argument,
-                size_t first_row) const override {
+    float encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char* argument,
+                 size_t first_row) const override {
         const size_t bytes = code_bytes(), z_dim = trained_->parts.quantiser->dim();
         const CodeFactors& f = trained_->factors;
         const size_t at_once = std::min(n, kRowsAtOnce);
@@ -352,21 +362,32 @@ class Compact final : public Codec {
         float* const z = scratch + at_once * dim_;
         float* const y = z + at_once * z_dim;
         Row about[kRowsAtOnce];
+        double most = 0;
         for (size_t begin = 0; begin < n; begin += kRowsAtOnce) {
             const size_t m = std::min(kRowsAtOnce, n - begin);
-            transform_rows(*trained_, reinterpret_cast<const float*>(rows) + begin * dim_, m,
-                           trained_->rules.unit_rows, true, argument, first_row + begin, scratch, z,
-                           about);
+            transform_rows(*trained_, metric_, reinterpret_cast<const float*>(rows) + begin * dim_,
+                           m, trained_->rules.unit_rows, true, argument, first_row + begin, scratch,
+                           z, about);
             auto* code = reinterpret_cast<uint8_t*>(codes + begin * bytes);
             trained_->parts.quantiser->encode(z, m, code + trained_->payload_at(), bytes, y);
             for (size_t i = 0; i < m; ++i) {
                 const double scale =
                     scale_of(*trained_, metric_, about[i], z + i * z_dim, y + i * z_dim);
+                most = std::max(most, stretch(about[i], scale));
                 code = put_small(code, f.scale, f.scale_bytes, scale);
                 code = put_small(code, f.norm, f.norm_bytes, about[i].squared);
                 code += trained_->parts.quantiser->payload_bytes();
             }
         }
+        return float(most);
+    }
+
+    bool beyond_sample(const std::byte* code) const override {
+        const CodeFactors& f = trained_->factors;
+        const auto* const bytes = reinterpret_cast<const uint8_t*>(code);
+        static_assert(kSignBytes == 4);  // of a scale and a norm
+        return is_most_small(bytes, f.scale_bytes) ||
+               is_most_small(bytes + f.scale_bytes, f.norm_bytes);
     }
 
     void decode(const std::byte* codes, size_t n, std::byte* rows) const override {
@@ -403,6 +424,7 @@ class Compact final : public Codec {
         made->factors = trained_->factors;
         made->unbias = trained_->unbias;
         made->error = trained_->error;
+        made->longest = trained_->longest;
         measure_mean(*made);
         return std::make_shared<Compact>(settings_, dim_, metric_, std::move(made));
     }
@@ -426,6 +448,7 @@ class Compact final : public Codec {
         }
         fields.put(trained_->unbias);
         fields.put(trained_->error);
+        fields.put(trained_->longest);
     }
 
     // The factors' bytes of these settings.
@@ -439,6 +462,19 @@ class Compact final : public Codec {
     }
 
   private:
+    // Of an estimate: the error goes with the row's length, and where the scale that a row wants is
+    // larger than all that there are, what is missing counts as bias does in learn_spread.
+    double stretch(const Row& row, double scale) const {
+        if (!(trained_->longest > 0)) return 0;  // nothing is known, and the error infinite
+        const double longest = trained_->longest;
+        const double length = std::sqrt(row.squared) * length_in_scale(*trained_, metric_, row);
+        const CodeFactors& f = trained_->factors;
+        const double most = f.scale_bytes == 0 ? scale : most_value(f.scale, f.scale_bytes);
+        const double missing = scale > most ? 1 - most / scale : 0;
+        const double share = double(trained_->error) / longest;
+        return length / longest * (missing > 0 ? 1 + missing / (3 * share) : 1);
+    }
+
     const CodecSettings settings_;
     const std::shared_ptr<const Trained> trained_;
 };
@@ -460,7 +496,7 @@ std::shared_ptr<const Codec> Compact::train(std::vector<float> rows, size_t thre
         for (size_t j = 0; j < dim_; ++j) squares += double(row[j]) * double(row[j]);
         about[i].length = std::sqrt(squares);
         if (rules.unit_rows) {
-            const float to_one = float(inverse_norm(squares, "sample", i));
+            const float to_one = to_length_1(squares, metric_, "sample", i);
             for (size_t j = 0; j < dim_; ++j) row[j] *= to_one;
         }
         for (size_t j = 0; j < dim_; ++j) {
@@ -480,8 +516,10 @@ std::shared_ptr<const Codec> Compact::train(std::vector<float> rows, size_t thre
     }
     made->factors = factors_for(settings_, dim_, metric_);
     const size_t n_encoded = std::min(n, kFactorSample);
-    const std::vector<float> first(rows.begin(), rows.begin() + std::ptrdiff_t(n_encoded * dim_));
-    made->parts = learn(settings_, made->payload_at(), std::move(rows), dim_, threads, watch);
+    const size_t n_copied = settings_.rotated ? n_encoded * dim_ : 0;
+    const std::vector<float> copied(rows.begin(), rows.begin() + std::ptrdiff_t(n_copied));
+    made->parts = learn(settings_, made->payload_at(), rows, dim_, threads, watch);
+    const float* const first = settings_.rotated ? copied.data() : rows.data();
     measure_mean(*made);
 
     const size_t z_dim = made->parts.quantiser->dim();
@@ -492,7 +530,7 @@ std::shared_ptr<const Codec> Compact::train(std::vector<float> rows, size_t thre
         std::vector<uint8_t> payload(made->parts.quantiser->payload_bytes());
         const size_t end = std::min(n_encoded, (task + 1) * kRowsAtOnce);
         for (size_t i = task * kRowsAtOnce; i < end; ++i) {
-            made->parts.transform.apply(first.data() + i * dim_, 1, z.data());
+            made->parts.transform.apply(first + i * dim_, 1, z.data());
             made->parts.quantiser->encode(z.data(), 1, payload.data(), 0, y.data());
             norms[i] = about[i].squared;
             scales[i] = scale_of(*made, metric_, about[i], z.data(), y.data());
@@ -617,6 +655,10 @@ std::shared_ptr<const Codec> read_compact(const std::string& name, size_t dim,
     made->error = fields.read<float>();
     if (!(made->error >= 0)) {
         fields.refuse("expected an error from 0 up, got " + std::to_string(made->error));
+    }
+    made->longest = fields.read<float>();
+    if (!(made->longest >= 0 && made->longest < kInfinity)) {
+        fields.refuse("expected a length, got " + std::to_string(made->longest));
     }
     return std::make_shared<Compact>(settings, dim, metric, std::move(made));
 }

@@ -277,8 +277,8 @@ class Float32 final : public Codec {
     size_t code_bytes() const override { return dim_ * sizeof(float); }
     bool has_factors() const override { return true; }
 
-    void encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
-                const char* argument, size_t first_row) const override {
+    float encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
+                 const char* argument, size_t first_row) const override {
         constexpr size_t kAtOnce = 64;
         double squared_norms[kAtOnce];
         for (size_t begin = 0; begin < n; begin += kAtOnce) {
@@ -291,6 +291,7 @@ class Float32 final : public Codec {
                     factor_of(metric_, squared_norms[i], argument, first_row + begin + i);
             }
         }
+        return 0;
     }
 
     void decode(const std::byte* codes, size_t n, std::byte* rows) const override {

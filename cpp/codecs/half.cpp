@@ -32,8 +32,8 @@ class Float16 final : public Codec {
     size_t code_bytes() const override { return dim_ * sizeof(Half); }
     bool has_factors() const override { return true; }
 
-    void encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
-                const char* argument, size_t first_row) const override {
+    float encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
+                 const char* argument, size_t first_row) const override {
         const size_t at_once = std::max<size_t>(1, 8192 / dim_);
         std::vector<float> copy(at_once * dim_), widened(at_once * dim_);
         std::vector<double> squared_norms(at_once);
@@ -52,6 +52,7 @@ class Float16 final : public Codec {
                 factors[begin + i] = factor_of(metric_, squared_norms[i], argument, at);
             }
         }
+        return 0;
     }
 
     void decode(const std::byte* codes, size_t n, std::byte* rows) const override {

@@ -125,9 +125,10 @@ class Ints final : public Codec {
     size_t code_bytes() const override { return dim_; }
     bool has_factors() const override { return false; }
 
-    void encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char*,
-                size_t) const override {
+    float encode(const std::byte* rows, size_t n, std::byte* codes, float*, const char*,
+                 size_t) const override {
         std::memcpy(codes, rows, n * dim_);
+        return 0;
     }
 
     void decode(const std::byte* codes, size_t n, std::byte* rows) const override {

@@ -52,7 +52,7 @@ std::vector<float> chosen_rows(const std::vector<double>& matrix, size_t n_colum
     return made;
 }
 
-CompactParts learn_pq(const CodecSettings& settings, std::vector<float> residuals, size_t dim,
+CompactParts learn_pq(const CodecSettings& settings, std::vector<float>& residuals, size_t dim,
                       size_t threads, Watch* watch) {
     const size_t n = residuals.size() / dim;
     const PqSettings asked = {.m = settings.m,
@@ -260,12 +260,12 @@ CompactParts given_parts(const std::string& given) {
     return parts;
 }
 
-CompactParts learn(const CodecSettings& settings, size_t factor_bytes, std::vector<float> residuals,
-                   size_t dim, size_t threads, Watch* watch) {
+CompactParts learn(const CodecSettings& settings, size_t factor_bytes,
+                   std::vector<float>& residuals, size_t dim, size_t threads, Watch* watch) {
     const std::string& name = settings.name;
     const size_t n = residuals.size() / dim;
     if (settings.given != nullptr) return given_parts(*settings.given);
-    if (name == "pq") return learn_pq(settings, std::move(residuals), dim, threads, watch);
+    if (name == "pq") return learn_pq(settings, residuals, dim, threads, watch);
     if (name == "sq") return learn_sq(settings.bits, residuals, n, dim, threads, watch);
     if (name == "pcasq") {
         return learn_pcasq(settings.bits / 8 - factor_bytes, settings.seed, residuals, n, dim,

@@ -12,9 +12,10 @@ namespace nearbit {
 constexpr size_t kMostRotated = 4096;  // dimensions: principal components take dim^3
 
 // factor_bytes: of a row's bytes, those that are taken already. residuals: rows of dim floats, less
-// the centre. The same bits at any number of threads.
-CompactParts learn(const CodecSettings& settings, size_t factor_bytes, std::vector<float> residuals,
-                   size_t dim, size_t threads, Watch* watch);
+// the centre, which settings.rotated transforms in their place. The same bits at any number of
+// threads.
+CompactParts learn(const CodecSettings& settings, size_t factor_bytes,
+                   std::vector<float>& residuals, size_t dim, size_t threads, Watch* watch);
 
 // A transform and codebooks, as Transform and Quantiser write them; those of CodecSettings::given.
 CompactParts read_pq_parts(Cursor& fields);

@@ -55,6 +55,10 @@ float take_small(const uint8_t* bytes, const SmallFloat& small, size_t n_bytes) 
     return value_of(small, code);
 }
 
+bool is_most_small(const uint8_t* bytes, size_t n_bytes) {
+    return n_bytes != 0 && std::all_of(bytes, bytes + n_bytes, [](uint8_t b) { return b == 0xff; });
+}
+
 float most_value(const SmallFloat& small, size_t n_bytes) {
     return n_bytes == 0 ? 0.0f : value_of(small, most_code(n_bytes));
 }

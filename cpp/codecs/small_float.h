@@ -21,6 +21,10 @@ uint8_t* put_small(uint8_t* bytes, const SmallFloat& small, size_t n_bytes, doub
 // What put_small wrote, nearly; 0 of no bytes.
 float take_small(const uint8_t* bytes, const SmallFloat& small, size_t n_bytes);
 
+// Whether it is the largest value there may be, which stands for all that are larger. False of no
+// bytes.
+bool is_most_small(const uint8_t* bytes, size_t n_bytes);
+
 // The largest value there may be.
 float most_value(const SmallFloat& small, size_t n_bytes);
 

@@ -80,6 +80,12 @@ Index::Store::Store(Codecs codecs_, const std::optional<GraphSettings>& layout)
     if (layout) graph = std::make_shared<Graph>(*layout);
 }
 
+void Index::Store::stretch_to(float least) {
+    float now = stretch;
+    while (now < least && !stretch.compare_exchange_weak(now, least)) {
+    }
+}
+
 Index::Index(std::shared_ptr<const Codec> codec, std::shared_ptr<const Codec> refine,
              std::optional<GraphSettings> layout)
     : codecs_(refine == nullptr ? Codecs{codec} : Codecs{codec, refine}), layout_(layout) {
@@ -136,6 +142,7 @@ std::vector<Index::Staged> Index::stage(const Codecs& codecs, const Input& vecto
         staged.push_back({Memory(n * codec->code_bytes()),
                           Memory(codec->has_factors() ? n * sizeof(float) : 0)});
     }
+    std::vector<float> stretches(n);
     const size_t at_once = std::max<size_t>(1, kEncodeBytes / codecs[0]->input_bytes());
     parallel_for((n + at_once - 1) / at_once, threads, watch, [&](size_t task) {
         Memory scratch;
@@ -145,13 +152,15 @@ std::vector<Index::Staged> Index::stage(const Codecs& codecs, const Input& vecto
             const std::byte* const input = vectors.rows(row, 1, scratch);
             for (size_t c = 0; c < codecs.size(); ++c) {
                 auto* const factors = reinterpret_cast<float*>(staged[c].factors.data());
-                codecs[c]->encode(input, 1, staged[c].codes.data() + i * codecs[c]->code_bytes(),
-                                  factors != nullptr ? factors + i : nullptr, vectors.argument,
-                                  row);
+                const float stretch = codecs[c]->encode(
+                    input, 1, staged[c].codes.data() + i * codecs[c]->code_bytes(),
+                    factors != nullptr ? factors + i : nullptr, vectors.argument, row);
+                if (c == 0) stretches[i] = stretch;
             }
         }
         if (watch != nullptr) watch->advance(told ? end - first : 0);
     });
+    for (const float stretch : stretches) staged[0].stretch = std::max(staged[0].stretch, stretch);
     return staged;
 }
 
@@ -248,14 +257,17 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     // Whole groups, so that no two threads write to one.
     const size_t at_once =
         std::max<size_t>(1, kEncodeBytes / codec().input_bytes() / kGroupLanes) * kGroupLanes;
-    parallel_for((n - n_seen + at_once - 1) / at_once, threads, watch, [&](size_t task) {
+    const size_t n_tasks = (n - n_seen + at_once - 1) / at_once;
+    std::vector<float> stretches(n_tasks);
+    parallel_for(n_tasks, threads, watch, [&](size_t task) {
         Memory scratch;
         const size_t begin = n_seen + task * at_once, end = std::min(n, begin + at_once);
         const size_t slot = slot_of(begin);
         const auto encode = [&](size_t to, size_t row, size_t n_rows) {
             const std::byte* const input = vectors.rows(row, n_rows, scratch);
             for (Flat& copy : store.copies) {
-                copy.encode(to, input, n_rows, vectors.argument, row);
+                const float stretch = copy.encode(to, input, n_rows, vectors.argument, row);
+                if (&copy == &store.rows()) stretches[task] = std::max(stretches[task], stretch);
             }
         };
         if (which == nullptr) {
@@ -281,6 +293,8 @@ void Index::append(Store& store, const Input& vectors, const size_t* which,
     std::erase(removed, kNoSlot);
     make_room_for_removed(removed.size(), writing);
     apply_first();
+    store.stretch_to(staged[0].stretch);
+    for (const float stretch : stretches) store.stretch_to(stretch);
     {
         const Exclusive guard(lock_);
         directory.adopt(growth);
@@ -384,6 +398,7 @@ void Index::update(const std::vector<int64_t>& ids, const Input& vectors, size_t
     const auto staged = stage(store_->forms, vectors, nullptr, vectors.n, true, threads, watch);
     if (watch != nullptr) watch->poll_now();
     writing.apply();
+    store_->stretch_to(staged[0].stretch);
     put(*store_, staged, slots);
 }
 
@@ -425,6 +440,7 @@ void Index::upsert(const std::vector<int64_t>& ids, const Input& vectors, size_t
     if (aside) put(*store, staged, old_slots);  // nobody looks there yet
     append(*store, vectors, new_rows.data(), new_ids, {}, threads, watch, writing, [&] {
         writing.apply();
+        store->stretch_to(staged[0].stretch);
         if (!aside) put(*store, staged, old_slots);
     });
     publish(store);
@@ -498,6 +514,7 @@ std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t thre
         if (watch != nullptr && live.size() % 1024 == 0) watch->advance(0);
     }
     const bool same = made->codecs == store_->codecs;
+    if (same) made->stretch_to(store_->stretch);
     constexpr size_t kAtOnce = 32 * kGroupLanes;
     parallel_for((n + kAtOnce - 1) / kAtOnce, threads, watch, [&](size_t task) {
         const size_t begin = task * kAtOnce, end = std::min(n, begin + kAtOnce);
@@ -509,7 +526,9 @@ std::unique_ptr<Index::Store> Index::compacted(const Codecs& codecs, size_t thre
         for (size_t c = 0; c < codecs.size(); ++c) {
             Flat& to = made->copies[c];
             if (!same) {
-                to.encode(begin, floats.data(), end - begin, "vectors", begin);
+                const float stretch =
+                    to.encode(begin, floats.data(), end - begin, "vectors", begin);
+                if (c == 0) made->stretch_to(stretch);
                 continue;
             }
             const Flat& from = store_->copies[c];

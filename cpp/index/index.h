@@ -68,6 +68,7 @@ class Index {
             link_bytes;
         size_t train_size;  // 0: nothing to train
         bool trained;
+        double stretch;
     };
     Stats stats() const;
 
@@ -112,6 +113,10 @@ class Index {
         Directory ids;
         std::shared_ptr<Graph> graph;  // null: flat
         bool walked() const { return graph != nullptr && !graph->empty(); }
+        // Of all rows that ever came: as many times as what the training sample said may estimates
+        // be off.
+        std::atomic<float> stretch{0};
+        void stretch_to(float least);
     };
     // What was admitted when a call began: it looks no further.
     struct Snapshot {
@@ -126,6 +131,7 @@ class Index {
     // Rows encoded aside by one codec, for slots that readers look at.
     struct Staged {
         Memory codes, factors;
+        float stretch = 0;
     };
     class Searching;
 

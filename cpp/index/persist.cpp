@@ -127,6 +127,7 @@ void Index::write(Output& output, Watch* watch) const {
     codecs[0]->write(settings);
     settings.put_string(codecs.size() > 1 ? codecs[1]->name() : "");
     if (codecs.size() > 1) codecs[1]->write(settings);
+    settings.put(store_->stretch.load());
     const std::shared_ptr<const Graph> graph =
         store_->walked() && ids.n_live() >= kGraphFrom ? live_graph(1, watch) : nullptr;
     std::vector<uint32_t> dense;  // by slot, where a row will be
@@ -281,6 +282,10 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     const auto codec = codec_of(codec_name, metric, dim, settings);
     const std::string refine = settings.read_string(64);
     const auto finer = refine.empty() ? nullptr : codec_of(refine, metric, dim, settings);
+    const auto stretch = settings.read<float>();
+    if (!(stretch >= 0)) {
+        settings.refuse("expected a stretch from 0 up, got " + std::to_string(stretch));
+    }
     const StoredGraph graph = read_graph(settings, n);
     std::unique_ptr<Index> index;
     try {
@@ -288,6 +293,7 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     } catch (const InvalidArgument& error) {
         settings.refuse(error.what());
     }
+    index->store_->stretch = stretch;
     settings.expect_end();
     if (n > kMaxSlots || identity > 1 || next_id < -1 || (next_id >= 0 && uint64_t(next_id) < n)) {
         settings.refuse("expected a number of items, a next id and 0 or 1, got " +

@@ -20,12 +20,14 @@ void Refining::Nearest::offer(const Hit& hit) {
     if (hits.size() == k_) threshold_ = hits.front().distance;
 }
 
-Refining::Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreError error)
+Refining::Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreError error,
+                   double stretch)
     : candidates_(std::move(candidates)),
       reach_(error.random ? kStopDeviations * error.deviation : double(kInfinity)),
+      reach_beyond_(reach_ * std::max(1.0, stretch)),
       nearest_(k, radius) {}
 
-bool Refining::step(const Flat& fine, const Scorer& scorer) {
+bool Refining::step(const Flat& rows, const Flat& fine, const Scorer& scorer) {
     const size_t row_bytes = fine.codec().code_bytes(), n = candidates_.size();
     const size_t begin = at_;
     const size_t end = std::min(n, at_ + std::clamp<size_t>(kStepBytes / row_bytes, 1, kStepRows));
@@ -38,12 +40,28 @@ bool Refining::step(const Flat& fine, const Scorer& scorer) {
         const size_t n_asked = at_ == begin ? 0 : m;  // by the time before
         fine.prefetch(slots + n_asked, n_ahead - n_asked);
         fine.distances(scorer, 0, slots, m, distances);
-        for (size_t i = 0; i < m; ++i, ++at_) {
-            if (candidates_[at_].distance - reach_ > nearest_.threshold()) return false;
+        for (size_t i = 0; i < m; ++i, ++at_, ++n_read_) {
+            if (candidates_[at_].distance - reach_ > nearest_.threshold()) {
+                return only_beyond(rows, fine, scorer, end);
+            }
             nearest_.offer({distances[i], candidates_[at_].id, slots[i]});
         }
     }
     return at_ < n;
+}
+
+// Of the others, rows like the sample can't be among the answers.
+bool Refining::only_beyond(const Flat& rows, const Flat& fine, const Scorer& scorer, size_t end) {
+    for (; at_ < end; ++at_) {
+        const Hit& candidate = candidates_[at_];
+        if (candidate.distance - reach_beyond_ > nearest_.threshold()) return false;
+        if (!rows.beyond_sample(candidate.slot)) continue;
+        double distance;
+        fine.distances(scorer, 0, &candidate.slot, 1, &distance);
+        nearest_.offer({distance, candidate.id, candidate.slot});
+        ++n_read_;
+    }
+    return at_ < candidates_.size();
 }
 
 std::vector<Hit> Refining::take() {

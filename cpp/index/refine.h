@@ -24,12 +24,14 @@ inline size_t candidates_for(size_t k, double factor, size_t n_rows) {
 // among the answers any more, for all that is known of the estimates' error, it ends.
 class Refining {
   public:
-    // candidates: ascending.
-    Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreError error);
+    // candidates: ascending. stretch: how many times larger errors of rows beyond the training
+    // sample are.
+    Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreError error, double stretch);
 
-    // Reads about a MiB of rows: one bounded unit of work. False: that was the last.
-    bool step(const Flat& fine, const Scorer& scorer);
-    size_t n_read() const { return at_; }
+    // Reads about a MiB of rows: one bounded unit of work. False: that was the last. rows: those
+    // that estimates are of.
+    bool step(const Flat& rows, const Flat& fine, const Scorer& scorer);
+    size_t n_read() const { return n_read_; }
     // The answers, ascending; leaves none.
     std::vector<Hit> take();
 
@@ -47,9 +49,12 @@ class Refining {
         double threshold_;
     };
 
+    bool only_beyond(const Flat& rows, const Flat& fine, const Scorer& scorer, size_t end);
+
     const std::vector<Hit> candidates_;
-    const double reach_;  // how far below its estimate a distance may be
-    size_t at_ = 0;
+    // How far below its estimate a distance may be: of a row like the sample, and beyond it.
+    const double reach_, reach_beyond_;
+    size_t at_ = 0, n_read_ = 0;
     Nearest nearest_;
 };
 

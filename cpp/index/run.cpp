@@ -214,7 +214,7 @@ class Run {
         if (searched_.fine() == nullptr) return radius;
         const double error = group.scorer->error(i).deviation;
         if (!request_.range || error == double(kInfinity)) return kInfinity;
-        return float(double(radius) + kRangeDeviations * error);
+        return float(double(radius) + kRangeDeviations * error * searched_.stretch());
     }
 
     std::vector<Hit> refined(const Group& group, size_t i, std::vector<Hit> hits,
@@ -224,7 +224,8 @@ class Run {
         Memory scratch;
         const auto scorer =
             searched_.fine()->prepare(queries.rows(query, 1, scratch), 1, queries.argument, query);
-        Refining refining(std::move(hits), request_.k, radius_of(query), group.scorer->error(i));
+        Refining refining(std::move(hits), request_.k, radius_of(query), group.scorer->error(i),
+                          searched_.stretch());
         while (searched_.refine(refining, *scorer)) {
             if (request_.watch != nullptr) request_.watch->advance(0);
         }

@@ -64,6 +64,8 @@ class Searched {
     }
     // What re-scores the best of the rows by a finer copy; null: none. And a step of it.
     virtual const Codec* fine() const { return nullptr; }
+    // How many times larger than the codec says errors of estimates may be.
+    virtual double stretch() const { return 1; }
     virtual bool refine(Refining&, const Scorer&) const { return false; }
 };
 

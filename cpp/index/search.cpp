@@ -94,9 +94,10 @@ class Index::Searching final : public Searched {
     const Codec* fine() const override {
         return snapshot_.store->refines() ? &snapshot_.store->finest().codec() : nullptr;
     }
+    double stretch() const override { return std::max(1.0, double(snapshot_.store->stretch)); }
     bool refine(Refining& refining, const Scorer& scorer) const override {
         const Shared guard(index_.lock_);
-        return refining.step(snapshot_.store->finest(), scorer);
+        return refining.step(snapshot_.store->rows(), snapshot_.store->finest(), scorer);
     }
 
     bool walks(const SearchRequest& request, const Admit* admit) const override {
@@ -213,8 +214,8 @@ bool Index::try_search_one(const std::byte* query, size_t k, float radius, doubl
               .candidates = codec.grouped() ? best.n_passed() : ids.n_live()};
     if (fine == nullptr) return true;
     const std::unique_ptr<Scorer> finer = fine->codec().prepare(query, 1, argument, 0);
-    Refining refining(std::move(hits), k, radius, scorer->error(0));
-    while (refining.step(*fine, *finer)) {
+    Refining refining(std::move(hits), k, radius, scorer->error(0), store_->stretch);
+    while (refining.step(store_->rows(), *fine, *finer)) {
     }
     counts.refined = refining.n_read();
     hits = refining.take();
@@ -280,7 +281,8 @@ Index::Stats Index::stats() const {
             .directory_bytes = ids.n_bytes(),
             .link_bytes = store_->graph != nullptr ? store_->graph->n_bytes() : 0,
             .train_size = codec().train_size(),
-            .trained = !pending()};
+            .trained = !pending(),
+            .stretch = store_->stretch};
 }
 
 }  // namespace nearbit

@@ -32,25 +32,28 @@ void Flat::adopt(Room room) {
     factors_.adopt(std::move(room.factors));
 }
 
-void Flat::encode(size_t first, const std::byte* rows, size_t n, const char* argument,
-                  size_t first_row) {
+float Flat::encode(size_t first, const std::byte* rows, size_t n, const char* argument,
+                   size_t first_row) {
+    float stretch = 0;
     const size_t row_bytes = codec_->input_bytes(), code_bytes = codec_->code_bytes();
     if (!grouped()) {
         codes_.for_each_piece(first, first + n, [&](size_t at, size_t m, std::byte* codes) {
-            codec_->encode(rows + (at - first) * row_bytes, m, codes,
-                           const_cast<float*>(factor(at)), argument, first_row + (at - first));
+            stretch = std::max(stretch, codec_->encode(rows + (at - first) * row_bytes, m, codes,
+                                                       const_cast<float*>(factor(at)), argument,
+                                                       first_row + (at - first)));
         });
-        return;
+        return stretch;
     }
     Memory codes(std::min(n, kGroupLanes) * code_bytes);
     for (size_t begin = 0, m; begin < n; begin += m) {
         const size_t slot = first + begin, lane = slot % kGroupLanes;
         m = std::min(kGroupLanes - lane, n - begin);
-        codec_->encode(rows + begin * row_bytes, m, codes.data(), nullptr, argument,
-                       first_row + begin);
+        stretch = std::max(stretch, codec_->encode(rows + begin * row_bytes, m, codes.data(),
+                                                   nullptr, argument, first_row + begin));
         put_lanes(reinterpret_cast<uint8_t*>(codes_.at(slot / kGroupLanes)), code_bytes, lane, m,
                   reinterpret_cast<const uint8_t*>(codes.data()));
     }
+    return stretch;
 }
 
 void Flat::put(size_t slot, const std::byte* code, const float* factor) {
@@ -73,6 +76,15 @@ const std::byte* Flat::code(size_t slot, std::byte* scratch) const {
 void Flat::decode(size_t slot, std::byte* row) const {
     Memory scratch(grouped() ? codec_->code_bytes() : 0);
     codec_->decode(code(slot, scratch.data()), 1, row);
+}
+
+bool Flat::beyond_sample(size_t slot) const {
+    if (!grouped()) return codec_->beyond_sample(codes_.at(slot));
+    std::byte first[Codec::kSignBytes] = {};
+    take_lane(reinterpret_cast<const uint8_t*>(codes_.at(slot / kGroupLanes)),
+              std::min(codec_->code_bytes(), sizeof(first)), slot % kGroupLanes,
+              reinterpret_cast<uint8_t*>(first));
+    return codec_->beyond_sample(first);
 }
 
 void Flat::prefetch(const uint32_t* slots, size_t n) const {

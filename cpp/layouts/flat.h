@@ -27,9 +27,10 @@ class Flat {
     }
     void adopt(Room room);
 
-    // Encodes rows straight into slots first, first + 1, ... that no reader looks at yet.
-    void encode(size_t first, const std::byte* rows, size_t n, const char* argument,
-                size_t first_row);
+    // Encodes rows straight into slots first, first + 1, ... that no reader looks at yet. Returns
+    // their stretch, as a codec does.
+    float encode(size_t first, const std::byte* rows, size_t n, const char* argument,
+                 size_t first_row);
     // How many of the slots from first on share a group with what readers look at: those can only
     // be put while readers are kept out.
     size_t n_shared(size_t first) const { return (lanes_ - first % lanes_) % lanes_; }
@@ -42,6 +43,7 @@ class Flat {
                                           : nullptr;
     }
     void decode(size_t slot, std::byte* row) const;
+    bool beyond_sample(size_t slot) const;
     // Of codes that aren't grouped: begins to fetch some from memory, and their distances.
     void prefetch(const uint32_t* slots, size_t n) const;
     void distances(const Scorer& scorer, size_t query, const uint32_t* slots, size_t n,

@@ -195,7 +195,7 @@ class Index:
         """Bytes of codes, factors, finer copies, ids and links, but not of reserved room."""
         return sum(n for name, n in self._core.stats().items() if name.endswith("_bytes"))
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> dict[str, Any]:
         """Count items and bytes.
 
         Returns
@@ -204,8 +204,11 @@ class Index:
             ``items``; ``slots``, which also counts removed rows whose place is free for new ones;
             ``code_bytes``, ``factor_bytes`` (norms), ``refine_bytes`` (finer copies and their
             norms; 0 without) and ``id_bytes`` of all slots; for a graph, ``link_bytes``, 0 while
-            there are too few items to walk; for a codec that learns, ``train_size`` and whether it
-            is ``trained``.
+            there are too few items to walk; for a codec that learns, ``train_size``, whether it is
+            ``trained``, and ``stretch``: how many times as far off as the training sample said
+            estimates of the rows may be. It is about 1 where rows are like the sample, 0 without
+            rows; well above, rows are longer or lie elsewhere: build anew after ``train`` on a
+            sample that is like all of them.
 
         Examples
         --------
@@ -266,7 +269,7 @@ class Index:
             With refine: the ``ceil(k * refine_factor)`` best by the codec's estimate, whatever the
             radius, are re-scored by the finer copy, of which fewer are read where those left can't
             win (``RaBitQ``). On 384-d text embeddings, ``Float16``, factors 2, 4, 10 and 20 find
-            .90, .97, .994 and .999 of the ten nearest with ``RaBitQ(1)``, and .95, .99, .999 and
+            .90, .97, .993 and .998 of the ten nearest with ``RaBitQ(1)``, and .95, .99, .999 and
             1 with ``PQ(47, rotation="opq")``.
         exact : bool, default False
             Score every item by the codec though there is a graph: what the walk is measured by. A
@@ -337,8 +340,9 @@ class Index:
         radius : float or array of n floats
             Inclusive, in the metric's distance, rounded to float32. With refine, what counts is the
             finer copy's distance; items are left out unread whose estimate lies beyond the radius
-            by three times the standard deviation of its error in the training sample, which may
-            miss about one in a thousand of those at the edge.
+            by three times the standard deviation of its error in the training sample, times
+            ``stats()["stretch"]`` where that is more than 1, which may miss about one in a thousand
+            of those at the edge.
         filter : optional
             As for ``search``.
         limit : int, optional

@@ -204,7 +204,7 @@ TEST(AllocationOfAGraph, ThatFailsLeavesTheIndexAsItWas) {
     };
     for (const Change& change : all) {
         long at = 0;
-        for (bool failed = true; failed; at += 1 + at) {
+        for (bool failed = true; failed; at = 4 * at + 1) {
             SCOPED_TRACE(std::string(change.name) + ", allocation " + std::to_string(at));
             Index index(codec, nullptr, settings);
             index.add(input(rows, kSmall), nullptr, 1, nullptr);

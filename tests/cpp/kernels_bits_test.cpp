@@ -313,7 +313,7 @@ TEST_P(BitsKernelsTest, TileFindsRowsOfEveryLength) {
     for (const size_t n_bytes : lengths()) {
         const size_t n = kRowCounts[n_bytes % std::size(kRowCounts)];
         const Problem problem(n, 40, n_bytes, uint32_t(n_bytes));
-        for (const uint32_t nq : {2, 3, 5, 9, 33, 40}) {
+        for (const uint32_t nq : {2, 9, 40}) {
             SCOPED_TRACE(testing::Message()
                          << n_bytes << " bytes, " << n << " rows, " << nq << " queries");
             expect_tile(problem, nq, problem.thresholds(5));
