@@ -387,6 +387,7 @@ def state(index, probe):
         answer(index.search(probe, 10, exact=True)),
         answer(index.range_search(probe, float(index.search(probe, 5).distances.max()))),
         index.to_bytes(),
+        index.stats(),
         int(copied.add(probe[:1])[0]),
     )
 

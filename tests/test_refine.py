@@ -273,6 +273,33 @@ def test_rows_unlike_the_sample_are_found_all_the_same(codec, metric, rng):
         assert (np.diff(found.indptr) >= 5).mean() >= 0.99
 
 
+def test_rows_that_come_in_order_of_their_lengths_are_like_the_sample(rng):
+    """The sample is of all rows, and so are the factors that are learned from a part of it."""
+    rows = rng.standard_normal((20_000, DIM), dtype=np.float32)
+    rows *= np.linspace(1, 10, len(rows), dtype=np.float32)[:, None]
+    index = nb.Index(DIM, "l2", codec=nb.SQ(8))
+    index.add(rows)
+    assert index.stats()["stretch"] < 1.3
+    queries = rows[::200]
+    plain = nb.Index(DIM, "l2")
+    plain.add(rows)
+    assert nb.metrics.recall(index.search(queries, 10), plain.search(queries, 10)) > 0.9
+
+
+def test_a_range_is_whole_beside_one_row_that_is_far_longer(rng):
+    rows = rng.standard_normal((5000, DIM), dtype=np.float32)
+    rows[-1] *= 1000
+    index, plain = nb.Index(DIM, "l2", codec=nb.SQ(4), refine="float32"), nb.Index(DIM, "l2")
+    for part in (rows[:-1], rows[-1:]):
+        index.add(part)
+        plain.add(part)
+    radii = plain.search(rows[::100], 20).distances[:, -1]
+    found, exact = (one.range_search(rows[::100], radii) for one in (index, plain))
+    assert len(found.ids) >= 0.995 * len(exact.ids)
+    own = index.range_search(rows[-1], 1.0)
+    assert own.ids.tolist() == [len(rows) - 1]
+
+
 def test_rows_of_zeros_do_not_change_how_far_estimates_of_others_are_off(rng):
     rows = clustered(1100, DIM, rng)
     errors = []

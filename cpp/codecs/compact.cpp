@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -312,7 +313,8 @@ void learn_spread(Trained& trained, Metric metric, const std::vector<double>& ke
     // Bias, where there is some, is at most this share of the product: a third, since errors count
     // three times over.
     const double bias = std::max(0.0, 1 - unbias * sum / n) / 3;
-    trained.error = float(longest * (std::sqrt(squares / n) / across + bias));
+    // Codes are right to no more digits than floats have.
+    trained.error = float(longest * std::max(1e-6, std::sqrt(squares / n) / across + bias));
     trained.longest = float(longest);
 }
 
@@ -345,7 +347,8 @@ class Compact final : public Codec {
     bool trained() const override { return trained_ != nullptr; }
     size_t train_size() const override { return kTrainSize; }
     size_t sample_size() const override {
-        return settings_.name == "pq" && settings_.bits == 8 ? kBytePartsSample : kSampleSize;
+        const bool byte_parts = settings_.name == "pq" && settings_.bits == 8;
+        return byte_parts && settings_.given == nullptr ? kBytePartsSample : kSampleSize;
     }
     CodecSettings settings() const override { return settings_; }
 
@@ -379,7 +382,7 @@ class Compact final : public Codec {
                 code += trained_->parts.quantiser->payload_bytes();
             }
         }
-        return float(most);
+        return float(std::min(most, double(std::numeric_limits<float>::max())));
     }
 
     bool beyond_sample(const std::byte* code) const override {
@@ -469,7 +472,7 @@ class Compact final : public Codec {
         const double longest = trained_->longest;
         const double length = std::sqrt(row.squared) * length_in_scale(*trained_, metric_, row);
         const CodeFactors& f = trained_->factors;
-        const double most = f.scale_bytes == 0 ? scale : most_value(f.scale, f.scale_bytes);
+        const double most = most_value(f.scale, f.scale_bytes);
         const double missing = scale > most ? 1 - most / scale : 0;
         const double share = double(trained_->error) / longest;
         return length / longest * (missing > 0 ? 1 + missing / (3 * share) : 1);
@@ -515,11 +518,16 @@ std::shared_ptr<const Codec> Compact::train(std::vector<float> rows, size_t thre
         }
     }
     made->factors = factors_for(settings_, dim_, metric_);
+    // From all over the sample, which may be in some order of kind.
     const size_t n_encoded = std::min(n, kFactorSample);
-    const size_t n_copied = settings_.rotated ? n_encoded * dim_ : 0;
-    const std::vector<float> copied(rows.begin(), rows.begin() + std::ptrdiff_t(n_copied));
+    const auto encoded_row = [&](size_t i) { return i * n / n_encoded; };
+    for (size_t i = 0; i < n_encoded; ++i) about[i] = about[encoded_row(i)];
+    std::vector<float> copied;  // of rows that learn transforms
+    for (size_t i = 0; settings_.rotated && i < n_encoded; ++i) {
+        const auto row = rows.begin() + std::ptrdiff_t(encoded_row(i) * dim_);
+        copied.insert(copied.end(), row, row + std::ptrdiff_t(dim_));
+    }
     made->parts = learn(settings_, made->payload_at(), rows, dim_, threads, watch);
-    const float* const first = settings_.rotated ? copied.data() : rows.data();
     measure_mean(*made);
 
     const size_t z_dim = made->parts.quantiser->dim();
@@ -530,7 +538,9 @@ std::shared_ptr<const Codec> Compact::train(std::vector<float> rows, size_t thre
         std::vector<uint8_t> payload(made->parts.quantiser->payload_bytes());
         const size_t end = std::min(n_encoded, (task + 1) * kRowsAtOnce);
         for (size_t i = task * kRowsAtOnce; i < end; ++i) {
-            made->parts.transform.apply(first + i * dim_, 1, z.data());
+            const float* const row =
+                settings_.rotated ? copied.data() + i * dim_ : rows.data() + encoded_row(i) * dim_;
+            made->parts.transform.apply(row, 1, z.data());
             made->parts.quantiser->encode(z.data(), 1, payload.data(), 0, y.data());
             norms[i] = about[i].squared;
             scales[i] = scale_of(*made, metric_, about[i], z.data(), y.data());

@@ -78,13 +78,16 @@ CompactParts learn_sq(uint32_t bits, const std::vector<float>& residuals, size_t
                       size_t threads, Watch* watch) {
     const uint32_t levels = uint32_t(1) << bits;
     std::vector<float> middles(dim), steps(dim);
-    n = std::min(n, kRangeRows);
+    // From all over the sample, which may be in some order of kind.
+    std::vector<const float*> rows(std::min(n, kRangeRows));
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = residuals.data() + i * n / rows.size() * dim;
+    n = rows.size();
     const auto fit = [&](size_t j) {
         double sum = 0, squares = 0;
-        for (size_t i = 0; i < n; ++i) sum += double(residuals[i * dim + j]);
+        for (size_t i = 0; i < n; ++i) sum += double(rows[i][j]);
         const double mean = sum / double(n);
         for (size_t i = 0; i < n; ++i) {
-            const double off = double(residuals[i * dim + j]) - mean;
+            const double off = double(rows[i][j]) - mean;
             squares += off * off;
         }
         const double deviation = std::sqrt(squares / double(n));
@@ -94,7 +97,7 @@ CompactParts learn_sq(uint32_t bits, const std::vector<float>& residuals, size_t
             double su = 0, suu = 0, sx = 0, sxu = 0;
             const double half = double(levels - 1) / 2;
             for (size_t i = 0; i < n; ++i) {
-                const double x = double(residuals[i * dim + j]);
+                const double x = double(rows[i][j]);
                 const double level =
                     std::round(std::clamp((x - middle) / step + half, 0.0, double(levels - 1)));
                 const double u = level - half;

@@ -135,6 +135,8 @@ class Index {
     };
     class Searching;
 
+    // How many times larger than codecs say errors of estimates may be.
+    static double stretch_of(const Store& store);
     Snapshot snapshot() const;
     std::shared_ptr<const Admit> admit(const Snapshot& snapshot, const Filter* filter,
                                        Watch* watch) const;

@@ -35,7 +35,6 @@ Index::Linking::Linking(Store& store, const std::vector<uint32_t>& reused, size_
     if (!store.walked() || (in_bulk && kLinkAllShare * n_added >= n_live && n_added != 0)) {
         made_ = std::make_shared<Graph>(store.graph->settings());
         made_->adopt(made_->room_for(n_slots_));
-        made_->make_parents(n_slots_);
         made_->reserve_dead(n_added);  // so many rows may be replaced
     }
     std::vector<uint32_t> slots = reused;
@@ -56,6 +55,7 @@ Index::Linking::Linking(Store& store, const std::vector<uint32_t>& reused, size_
         for_each_bit(linkable.data(), 0, n_slots_,
                      [&](size_t slot) { slots.push_back(uint32_t(slot)); });
         linkable.assign(linkable.size(), 0);
+        made_->make_parents(n_slots_);
     }
     linker_.emplace(made_ != nullptr ? *made_ : *store.graph, store.finest(), std::move(linkable),
                     made_ != nullptr ? 0 : first, threads, watch);

@@ -283,7 +283,7 @@ std::unique_ptr<Index> Index::open(std::shared_ptr<Mapping> mapping,
     const std::string refine = settings.read_string(64);
     const auto finer = refine.empty() ? nullptr : codec_of(refine, metric, dim, settings);
     const auto stretch = settings.read<float>();
-    if (!(stretch >= 0)) {
+    if (!(stretch >= 0 && stretch < kInfinity)) {
         settings.refuse("expected a stretch from 0 up, got " + std::to_string(stretch));
     }
     const StoredGraph graph = read_graph(settings, n);

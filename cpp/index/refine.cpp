@@ -20,11 +20,13 @@ void Refining::Nearest::offer(const Hit& hit) {
     if (hits.size() == k_) threshold_ = hits.front().distance;
 }
 
-Refining::Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreError error,
-                   double stretch)
+Refining::Refining(std::vector<Hit> candidates, size_t k, float radius, bool range,
+                   ScoreError error, double stretch)
     : candidates_(std::move(candidates)),
       reach_(error.random ? kStopDeviations * error.deviation : double(kInfinity)),
-      reach_beyond_(reach_ * std::max(1.0, stretch)),
+      reach_beyond_(reach_ * stretch),
+      within_(range ? Best::largest_within(radius) + kRangeDeviations * error.deviation
+                    : double(kInfinity)),
       nearest_(k, radius) {}
 
 bool Refining::step(const Flat& rows, const Flat& fine, const Scorer& scorer) {
@@ -41,7 +43,8 @@ bool Refining::step(const Flat& rows, const Flat& fine, const Scorer& scorer) {
         fine.prefetch(slots + n_asked, n_ahead - n_asked);
         fine.distances(scorer, 0, slots, m, distances);
         for (size_t i = 0; i < m; ++i, ++at_, ++n_read_) {
-            if (candidates_[at_].distance - reach_ > nearest_.threshold()) {
+            const double estimate = candidates_[at_].distance;
+            if (estimate > within_ || estimate - reach_ > nearest_.threshold()) {
                 return only_beyond(rows, fine, scorer, end);
             }
             nearest_.offer({distances[i], candidates_[at_].id, slots[i]});

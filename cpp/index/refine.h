@@ -24,9 +24,10 @@ inline size_t candidates_for(size_t k, double factor, size_t n_rows) {
 // among the answers any more, for all that is known of the estimates' error, it ends.
 class Refining {
   public:
-    // candidates: ascending. stretch: how many times larger errors of rows beyond the training
-    // sample are.
-    Refining(std::vector<Hit> candidates, size_t k, float radius, ScoreError error, double stretch);
+    // candidates: ascending. range: they are all that may be within the radius, else the best.
+    // stretch: how many times larger errors of rows beyond the training sample are.
+    Refining(std::vector<Hit> candidates, size_t k, float radius, bool range, ScoreError error,
+             double stretch);
 
     // Reads about a MiB of rows: one bounded unit of work. False: that was the last. rows: those
     // that estimates are of.
@@ -54,6 +55,7 @@ class Refining {
     const std::vector<Hit> candidates_;
     // How far below its estimate a distance may be: of a row like the sample, and beyond it.
     const double reach_, reach_beyond_;
+    const double within_;  // the largest estimate of a row like the sample that the radius may hold
     size_t at_ = 0, n_read_ = 0;
     Nearest nearest_;
 };

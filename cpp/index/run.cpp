@@ -224,8 +224,8 @@ class Run {
         Memory scratch;
         const auto scorer =
             searched_.fine()->prepare(queries.rows(query, 1, scratch), 1, queries.argument, query);
-        Refining refining(std::move(hits), request_.k, radius_of(query), group.scorer->error(i),
-                          searched_.stretch());
+        Refining refining(std::move(hits), request_.k, radius_of(query), request_.range,
+                          group.scorer->error(i), searched_.stretch());
         while (searched_.refine(refining, *scorer)) {
             if (request_.watch != nullptr) request_.watch->advance(0);
         }

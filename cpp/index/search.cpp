@@ -18,10 +18,10 @@ constexpr double kScoredByWalk = 20;
 // What a row costs beside its bytes, in bytes of a scan (10 a nanosecond): one that a scan picks
 // out by a filter, and one that a walk comes to.
 constexpr double kLoneBytes = 128, kWalkedBytes = 400;
-// Rows that a walk keeps beside four times those that it looks for: all within a radius, those that
-// a filter leaves out, and removed ones. Each that comes moves half of the others, so that of more
-// than so many a scan is the better way.
-constexpr size_t kMostInRadius = 4096;
+// Rows that a walk may keep beside those that it looks for: all within a radius, those that a
+// filter leaves out, removed ones. Each that comes moves half of the others, so that so many cost
+// about half of a scan of as many bytes as the square of them, times six; or little.
+constexpr double kLeastKept = 4096, kBytesOfKept = 6;
 constexpr size_t kSharedIds = 4096;  // looked up in one hold of the lock: about 100 us
 
 }  // namespace
@@ -70,6 +70,10 @@ std::shared_ptr<const Admit> Index::admit(const Snapshot& snapshot, const Filter
     return made;
 }
 
+double Index::stretch_of(const Store& store) {
+    return std::max(1.0, double(store.stretch));
+}
+
 class Index::Searching final : public Searched {
   public:
     Searching(const Index& index, Watch* watch)
@@ -94,7 +98,7 @@ class Index::Searching final : public Searched {
     const Codec* fine() const override {
         return snapshot_.store->refines() ? &snapshot_.store->finest().codec() : nullptr;
     }
-    double stretch() const override { return std::max(1.0, double(snapshot_.store->stretch)); }
+    double stretch() const override { return stretch_of(*snapshot_.store); }
     bool refine(Refining& refining, const Scorer& scorer) const override {
         const Shared guard(index_.lock_);
         return refining.step(snapshot_.store->rows(), snapshot_.store->finest(), scorer);
@@ -117,7 +121,7 @@ class Index::Searching final : public Searched {
             .ef = size_t(ef),
             .radius = request.range ? radius : -double(kInfinity),
             .most_distances = size_t(most_scored(request, admit)),
-            .most_kept = size_t(4 * ef / (admit != nullptr ? share_of(admit) : 1)) + kMostInRadius};
+            .most_kept = most_kept(4 * ef / (admit != nullptr ? share_of(admit) : 1))};
         WalkScratch& scratch = walk_scratch();
         const Shared guard(index_.lock_);
         const WalkCounts done =
@@ -168,6 +172,12 @@ class Index::Searching final : public Searched {
         const double ef = double(request.ef) * (filters(admit) ? std::sqrt(share_of(admit)) : 1);
         return std::max({1.0, ef, request.range ? 1 : double(request.k)});
     }
+    // Of so many that it looks for.
+    size_t most_kept(double wanted) const {
+        const double row_bytes = double(snapshot_.store->rows().codec().code_bytes());
+        const double others = std::sqrt(double(n_rows()) * row_bytes / kBytesOfKept);
+        return size_t(std::min(wanted, double(n_rows())) + std::max(kLeastKept, others));
+    }
     // Rows that a walk may score before a scan of those that the filter leaves is the better way:
     // half of what they cost it, so that trying in vain costs half as much again.
     double most_scored(const SearchRequest& request, const Admit* admit) const {
@@ -214,7 +224,7 @@ bool Index::try_search_one(const std::byte* query, size_t k, float radius, doubl
               .candidates = codec.grouped() ? best.n_passed() : ids.n_live()};
     if (fine == nullptr) return true;
     const std::unique_ptr<Scorer> finer = fine->codec().prepare(query, 1, argument, 0);
-    Refining refining(std::move(hits), k, radius, scorer->error(0), store_->stretch);
+    Refining refining(std::move(hits), k, radius, false, scorer->error(0), stretch_of(*store_));
     while (refining.step(store_->rows(), *fine, *finer)) {
     }
     counts.refined = refining.n_read();

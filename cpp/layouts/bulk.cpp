@@ -30,7 +30,7 @@ constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows
 // Of decoded rows that a thread keeps, and of those of all leaders.
 constexpr size_t kBytesTogether = size_t(4) << 20, kLeaderBytes = size_t(16) << 20;
 constexpr size_t kSpareBytes = size_t(32) << 20;
-constexpr size_t kChoosing = 4;  // takes a row about as long as so many groups
+constexpr size_t kChoosing = 4, kLinkingBack = 3;  // take a row about as long as so many groups
 constexpr size_t kMostRowBytes = size_t(32) << 10;
 
 using Numbers = std::vector<uint32_t>;
@@ -121,7 +121,7 @@ class Builder {
                      [&](size_t slot) { slots_.push_back(uint32_t(slot)); });
         Random random(graph.settings().seed);
         shuffle(random, std::span(slots_));
-        part_.emplace(watch, (groups_of_row_ + kChoosing) * slots_.size(), told);
+        part_.emplace(watch, (groups_of_row_ + kChoosing + kLinkingBack) * slots_.size(), told);
     }
 
     void run() {
@@ -451,6 +451,7 @@ void Builder::link_back() {
             }
         }
         choose(full, candidates);
+        part_->advance(kLinkingBack * (end - begin));
     });
 }
 

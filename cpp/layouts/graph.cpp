@@ -12,6 +12,7 @@ Graph::Graph(const GraphSettings& settings)
 void Graph::view(size_t n_slots, std::vector<uint32_t> entries, uint64_t n_entered) {
     n_entered_ = n_entered;
     n_slots_ = n_slots;
+    viewed_ = true;
     entries_ = std::move(entries);
 }
 
@@ -98,8 +99,8 @@ std::vector<uint32_t> Graph::end_lap() {
 }
 
 size_t Graph::n_bytes() const {
-    const size_t numbers = n_slots_ * degree() + parents_.size() + entries_.size();
-    return numbers * sizeof(uint32_t);
+    const size_t of_slot = degree() + (viewed_ ? 0 : 1);
+    return (n_slots_ * of_slot + entries_.size()) * sizeof(uint32_t);
 }
 
 }  // namespace nearbit

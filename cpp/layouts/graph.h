@@ -87,8 +87,9 @@ class Graph {
     // The next vertex to be taken a look at; kNoSlot: none is due, or a lap has ended.
     uint32_t next_step();
     void step_back() { --cursor_, ++n_due_; }  // that step is still to be done
-    // When a lap has ended: first no walk begins at its slots any more but at a live link of each,
-    // while readers are kept out; then what is left of them goes. No link leads to these slots.
+    // When a lap has ended: first no walk begins at its slots any more but at a link of each that
+    // stays, while readers are kept out; then what is left of them goes. No link leads to these
+    // slots.
     void leave_entries();
     std::vector<uint32_t> end_lap();
     bool lap_ended() const { return cursor_ == lap_end_ && !leaving_.empty(); }
@@ -101,6 +102,7 @@ class Graph {
     GraphSettings settings_;
     Column links_;
     size_t n_slots_ = 0;
+    bool viewed_ = false;  // and so without parents
     std::vector<uint32_t> entries_;
     // The writer's own.
     std::vector<uint32_t> parents_;         // by slot; kNoSlot: no vertex, or the first entry

@@ -232,7 +232,8 @@ void Linker::for_each_at_once(size_t n, Work work) {
     });
 }
 
-// Each finds its links on the graph as it is; then those that they chose link back.
+// Each finds its links on the graph as it is, and among some that come with it; then those that
+// they chose link back.
 void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
     for (size_t i = 0; i < n; ++i) row(slots[i]);  // all staged, before several threads write them
     const size_t most_backs = graph_.degree() + 1;
@@ -248,8 +249,9 @@ void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
             see(slot, *from, {slots + first, std::min(kSeeEachOther, n - first)}, chosen);
             select(chosen);
             // So that a way leads out of a place that is new.
-            if (std::none_of(chosen.begin(), chosen.end(),
-                             [&](const Link& link) { return linkable(link.slot); })) {
+            if (std::none_of(chosen.begin(), chosen.end(), [&](const Link& link) {
+                    return link.slot == parent.slot || linkable(link.slot);
+                })) {
                 chosen.push_back(parent);
             }
             put(row(slot), chosen);
@@ -356,7 +358,8 @@ void Linker::adopt(uint32_t slot) {
     const uint32_t parent = graph_.parents_[slot];
     const uint32_t* const own = links(slot);
     for (size_t i = 0; i < graph_.degree() && own[i] != kNoSlot; ++i) {
-        if (!linkable(own[i])) continue;  // comes now, too, and may be below this one
+        // One that comes now, too, may be below this one.
+        if (own[i] == parent || !linkable(own[i])) continue;
         const uint32_t* const of = links(own[i]);
         if (std::find(of, of + graph_.degree(), slot) == of + graph_.degree()) continue;
         graph_.parents_[slot] = own[i];

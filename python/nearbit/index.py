@@ -206,8 +206,8 @@ class Index:
             norms; 0 without) and ``id_bytes`` of all slots; for a graph, ``link_bytes``, 0 while
             there are too few items to walk; for a codec that learns, ``train_size``, whether it is
             ``trained``, and ``stretch``: how many times as far off as the training sample said
-            estimates of the rows may be. It is about 1 where rows are like the sample, 0 without
-            rows; well above, rows are longer or lie elsewhere: build anew after ``train`` on a
+            estimates of the rows may be. It is about 1 where rows are like the sample, 0 before
+            training; well above, rows are longer or lie elsewhere: build anew after ``train`` on a
             sample that is like all of them.
 
         Examples
@@ -273,8 +273,8 @@ class Index:
             1 with ``PQ(47, rotation="opq")``.
         exact : bool, default False
             Score every item by the codec though there is a graph: what the walk is measured by. A
-            graph also does so where that is quicker: with fewer than 2,048 items, k above 1,000,
-            or a filter that few pass.
+            graph also does so where that is quicker: with fewer than 2,048 items, k above 1,001,
+            a filter that few pass, or very many removed items about.
         stats : bool, default False
             Fill ``hits.stats``.
         threads : int, optional
