@@ -150,7 +150,7 @@ def test_rows_of_new_places_that_come_together_are_found(rng):
     """Each call brings a cluster far from all others: its rows have to link to each other."""
     index = nb.Index(4, "l2", nb.Graph(degree=8, ef_construction=16))
     index.add(rng.random((2_400, 4), dtype=np.float32))
-    for place in range(100, 900, 100):
+    for place in range(900, 1300, 50):
         index.add(rng.random((50, 4), dtype=np.float32) + np.float32(place))
         hits = index.search(index.get(index.ids), 1, ef=100)
         assert (hits.distances == 0).mean() >= 0.99
