@@ -531,7 +531,7 @@ def test_progress_tells_of_linking_and_not_of_encoding_alone(rng):
     index = nb.Index(32, "l2", nb.Graph())
     rows = rng.standard_normal((20_000, 32), dtype=np.float32)
     index.add(rows, threads=1, progress=lambda done, _: seen.append(done))
-    assert sum(5_000 < done < 15_000 for done in seen) >= 2  # of half of a second
+    assert any(5_000 < done < 15_000 for done in seen)  # it is told every 20 ms of half a second
 
 
 # ------------------------------------------------------------------------------------ threads

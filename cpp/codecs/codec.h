@@ -139,8 +139,8 @@ class Codec {
     virtual float encode(const std::byte* rows, size_t n, std::byte* codes, float* factors,
                          const char* argument, size_t first_row) const = 0;
     // Whether a row may have gone beyond what the training sample had, by the first bytes of its
-    // code, of which there are kSignBytes at most.
-    static constexpr size_t kSignBytes = 4;
+    // code, of which there are kMostFactorBytes at most.
+    static constexpr size_t kMostFactorBytes = 4;
     virtual bool beyond_sample(const std::byte*) const { return false; }
     // The finest copy of rows that codes hold, in the output type.
     virtual void decode(const std::byte* codes, size_t n, std::byte* rows) const = 0;

@@ -388,7 +388,7 @@ class Compact final : public Codec {
     bool beyond_sample(const std::byte* code) const override {
         const CodeFactors& f = trained_->factors;
         const auto* const bytes = reinterpret_cast<const uint8_t*>(code);
-        static_assert(kSignBytes == 4);  // of a scale and a norm
+        static_assert(kMostFactorBytes == 4);  // of a scale and a norm
         return is_most_small(bytes, f.scale_bytes) ||
                is_most_small(bytes + f.scale_bytes, f.norm_bytes);
     }

@@ -80,7 +80,7 @@ void Flat::decode(size_t slot, std::byte* row) const {
 
 bool Flat::beyond_sample(size_t slot) const {
     if (!grouped()) return codec_->beyond_sample(codes_.at(slot));
-    std::byte first[Codec::kSignBytes] = {};
+    std::byte first[Codec::kMostFactorBytes] = {};
     take_lane(reinterpret_cast<const uint8_t*>(codes_.at(slot / kGroupLanes)),
               std::min(codec_->code_bytes(), sizeof(first)), slot % kGroupLanes,
               reinterpret_cast<uint8_t*>(first));
