@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import reference
 
 HEADER, ENTRY, TRAILER = 64, 40, 32
 COMPACT = ("rabitq", "sq", "pcasq", "itq", "pq")
@@ -116,9 +117,9 @@ class Learned:
         self.bits, self.m, self.rotated, self.seed, self.trained = self.read("<IIBQB")
         self.mean = self.floats(dim)
         self.transform = self.read("<III")
-        if self.transform[0] == 1:
-            self.rotation_seed = self.read("<Q")
         self.matrix = np.eye(dim)
+        if self.transform[0] == 1:
+            self.matrix = reference.rotation(dim, *self.read("<Q"))
         if self.transform[0] == 2:
             out = self.transform[2]
             self.matrix = self.floats(out * dim).reshape(out, dim).astype(np.float64)

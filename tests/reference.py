@@ -146,3 +146,53 @@ class Model:
         if not self.rows:
             return np.empty((0, width), dtype=dtype)
         return np.array([self.rows[i] for i in sorted(self.rows)], dtype=dtype)
+
+
+def random_numbers(seed, n):
+    """The first n numbers of 64 bits that xoshiro256** gives, its state by splitmix64 of a seed."""
+    mask = 2**64 - 1
+    state = []
+    for i in range(1, 5):
+        x = (seed + i * 0x9E3779B97F4A7C15) & mask
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+        state.append(x ^ (x >> 31))
+
+    def rotated(x, bits):
+        return ((x << bits) | (x >> (64 - bits))) & mask
+
+    numbers = []
+    for _ in range(n):
+        numbers.append(rotated(state[1] * 5 & mask, 7) * 9 & mask)
+        shifted = (state[1] << 17) & mask
+        state[2] ^= state[0]
+        state[3] ^= state[1]
+        state[1] ^= state[2]
+        state[0] ^= state[3]
+        state[2] ^= shifted
+        state[3] = rotated(state[3], 45)
+    return numbers
+
+
+def rotation(dim, seed):
+    """The matrix of a random rotation: four rounds of random signs and a Hadamard transform.
+
+    That is of the first, then of the last of the dimensions, as many as are a power of two; each 16
+    of what it gives lie transposed, as four by four. Where it is not of all, halves are mixed.
+    """
+    length, half = 1 << (dim.bit_length() - 1), dim // 2
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < length:
+        hadamard = np.kron([[1, 1], [1, -1]], hadamard)
+    if length >= 16:
+        hadamard = hadamard.reshape(-1, 4, 4, length).swapaxes(1, 2).reshape(length, length)
+    negative = np.array(random_numbers(seed, 4 * dim), np.uint64).reshape(4, dim, 1) >> 63 == 1
+    turned = np.eye(dim)
+    for round_, flips in enumerate(negative):
+        turned = np.where(flips, -turned, turned)
+        first = 0 if round_ % 2 == 0 else dim - length
+        turned[first : first + length] = hadamard @ turned[first : first + length] / length**0.5
+        if length < dim:
+            low, high = turned[:half].copy(), turned[dim - half :].copy()
+            turned[:half], turned[dim - half :] = 0.8 * low + 0.6 * high, 0.6 * low - 0.8 * high
+    return turned

@@ -17,7 +17,10 @@ from kinds import Kind
 import nearbit as nb
 
 PLAIN = (nb.Float32(), nb.Float16(), nb.Int8(), nb.UInt8(), nb.Bits(), nb.Sign())
-LEARNING = (nb.RaBitQ(1), nb.RaBitQ(4), nb.SQ(4), nb.SQ(8), nb.PQ(7, 4), nb.PQ(5, rotation="opq"))
+LEARNING = (
+    *(nb.RaBitQ(1), nb.RaBitQ(4), nb.SQ(4), nb.SQ(8), nb.PCASQ(9), nb.ITQ(7)),
+    *(nb.PQ(7, 4), nb.PQ(5, rotation="opq")),
+)
 DIM = 40
 
 

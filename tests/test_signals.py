@@ -29,6 +29,10 @@ bits, _ = BITS.filled(50_000, 256)
 long_rows = np.broadcast_to(rng.standard_normal(1024, dtype=np.float32), (8_000_000, 1024))
 many = np.repeat(L2.rows(100, 64, rng), 3000, axis=0)
 codes = np.repeat(BITS.rows(100, 256, rng), 20_000, axis=0)
+untrained = [nb.Index(512, codec=codec) for codec in (nb.ITQ(256), nb.PQ(64, rotation="opq"))]
+sample = rng.standard_normal((20_000, 512), dtype=np.float32)
+for one in untrained:
+    one.add(sample[:500])
 index, call = {
     "add": (signs, lambda: signs.add(long_rows)),
     "upsert": (signs, lambda: signs.upsert(np.arange(500, 8_000_500), long_rows)),
@@ -38,6 +42,8 @@ index, call = {
     "filtered search": (floats, lambda: floats.search(many, 10, filter=np.arange(0, 50_000, 2))),
     "range search": (floats, lambda: floats.range_search(many, 90.0, limit=5)),
     "knn": (floats, lambda: nb.knn(many, many[:100_000])),
+    "train": (untrained[0], lambda: untrained[0].train(sample)),
+    "add that trains": (untrained[1], lambda: untrained[1].add(sample)),
 }[name]
 probe = np.ones((3, index.dim // 8), np.uint8) if name == "search of bits" else None
 probe = rng.standard_normal((3, index.dim), dtype=np.float32) if probe is None else probe
@@ -79,6 +85,8 @@ print(best)
         "filtered search",
         "range search",
         "knn",
+        "train",
+        "add that trains",
     ],
 )
 def test_ctrl_c_ends_a_long_call_soon_and_leaves_the_index_as_it_was(name):
