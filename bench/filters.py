@@ -83,10 +83,12 @@ class Group:
 def groups(data: Set, share: float, side: str) -> Iterator[Group]:
     """Yield filters that allow the rows nearest to or farthest from their queries, or others."""
     rng = np.random.default_rng(0)
+    every = np.arange(len(data.rows))[None]
     count = max(1, round(share * len(data.rows)))
     for query in data.report[rng.choice(len(data.report), GROUPS, replace=False)]:
         near = nb.knn(query[None], data.report, QUERIES, data.metric).ids[0]
-        order = nb.knn(query[None], data.rows, len(data.rows), data.metric).ids[0]
+        off = search_sets.distances(data.metric, query[None], data.rows, every)[0]
+        order = np.argsort(off, kind="stable")
         if side == SIDES[1]:
             rng.shuffle(order)
         yield Group(data.report[near], order[-count:] if side == SIDES[2] else order[:count])
@@ -119,11 +121,11 @@ def measure(pair: Pair, share: float, side: str, at_once: int, rounds: int) -> S
     missed = []
     for group in groups(data, share, side):
         graph_filter, flat_filter = (i.filter(group.allowed) for i in (pair.graph, pair.flat))
-        found = pair.graph.search(group.queries, K, filter=graph_filter)
-        assert (found.counts == min(K, len(group.allowed))).all()
-        missed.append(share_missed(data, group, found.ids))
         for first in range(0, len(group.queries), at_once):
             some = group.queries[first : first + at_once]
+            found = pair.graph.search(some, K, filter=graph_filter)
+            assert (found.counts == min(K, len(group.allowed))).all()
+            missed.append(share_missed(data, some, group.allowed, found.ids))
             search = partial(pair.graph.search, some, K, threads=1)
             calls[OURS].append(partial(search, filter=graph_filter))
             calls[UNFILTERED].append(search)
@@ -139,12 +141,12 @@ def all_of(calls: list[Callable[[], object]]) -> None:
         call()
 
 
-def share_missed(data: Set, group: Group, ids: Array) -> float:
+def share_missed(data: Set, queries: Array, allowed: Array, ids: Array) -> float:
     """Return the share of the nearest allowed rows that isn't among the ids, by distance."""
-    rows = np.ascontiguousarray(data.rows[group.allowed])
-    nearest = nb.knn(group.queries, rows, min(K, len(rows)), data.metric).ids
-    truth = search_sets.distances(data.metric, group.queries, rows, nearest)
-    found = search_sets.distances(data.metric, group.queries, data.rows, ids)
+    rows = np.ascontiguousarray(data.rows[allowed])
+    nearest = nb.knn(queries, rows, min(K, len(rows)), data.metric).ids
+    truth = search_sets.distances(data.metric, queries, rows, nearest)
+    found = search_sets.distances(data.metric, queries, data.rows, ids)
     farthest = truth.max(axis=1, keepdims=True)
     hits = (found <= farthest + 1e-5 * np.abs(farthest)).sum(axis=1)
     return float(1 - np.minimum(hits / nearest.shape[1], 1).mean())

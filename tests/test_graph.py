@@ -154,6 +154,33 @@ def test_a_walk_passes_by_what_a_filter_leaves_out(side, share):
     assert nb.metrics.recall(np.array(found), np.array(truth)) >= 0.85
 
 
+def test_walks_that_a_filter_leads_nowhere_give_way_to_a_scan_for_them_alone():
+    """A filter that allows the rows on one side, and queries from there and from the other end."""
+    _, rows, queries = of_long_rows()
+    index = nb.Index(512, "l2", GRAPH, nb.SQ(8))
+    index.add(rows)
+    axis = np.linalg.svd(rows, full_matrices=False)[2][0]
+    allowed = np.argsort(rows @ axis)[1500:]
+    few = queries[np.argsort(queries @ axis)[np.r_[:8, -8:0]]]
+    distances = reference.distances("l2", few, rows)
+    hits = index.search(few, 10, filter=allowed, ef=10, stats=True, threads=1)
+    assert (hits.stats["hops"] > 0).all()
+    left = hits.stats["distances"] > 1500
+    assert 2 <= left.sum() <= 14
+    scan = index.search(few, 10, filter=allowed, exact=True)
+    np.testing.assert_array_equal(hits.ids[left], scan.ids[left])
+    np.testing.assert_array_equal(hits.distances[left], scan.distances[left])
+    assert nb.metrics.recall(hits, scan) >= 0.85
+    assert (hits.stats["distances"][left] < 1500 + 700).all()
+    for threads in (2, 3):
+        again = index.search(few, 10, filter=allowed, ef=10, threads=threads)
+        assert answer(again) == answer(hits)
+    radius = np.median(distances)
+    found = index.range_search(few, radius, filter=allowed, limit=20)
+    exact = index.range_search(few, radius, filter=allowed, limit=20, exact=True)
+    assert (np.diff(found.indptr) == np.diff(exact.indptr)).mean() > 0.8
+
+
 def test_a_walk_passes_by_removed_rows():
     index, rows, queries = of_long_rows()
     index = index.copy()

@@ -11,21 +11,17 @@ namespace {
 constexpr size_t kMostQueriesTogether = 512;
 constexpr size_t kMostQueryBytes = size_t(4) << 20;  // of their codes: a unit has 64 rows at least
 constexpr size_t kMostCollectorBytes = size_t(64) << 20;  // of the queries that go together
-constexpr size_t kMostWalksTogether = 16;
+// Walks share nothing. Those that a filter leads to nothing then share a scan.
+constexpr size_t kMostWalksTogether = 16, kMostFilteredTogether = 64;
 constexpr double kWalkNs = 5e4;          // of a query, about
 constexpr double kUnitNs = 1e6;          // a unit holds the index's lock, so a writer waits for it
 constexpr double kWorthAThreadNs = 1e5;  // waking a thread costs 5 to 20 microseconds
-
-// About what scoring a row costs. One query is bound by memory (10 bytes a nanosecond); together,
-// each pair costs about its bytes / 128 (both families; bench/native).
-double row_ns(double row_bytes, size_t n_queries) {
-    return row_bytes / 10 + (n_queries > 1 ? double(n_queries) * row_bytes / 128 : 0);
-}
 
 // Queries that go together: neighbours with the same filter.
 struct Group {
     size_t first, n;
     const Filter* filter;
+    bool walks;
     std::unique_ptr<Scorer> scorer;
     std::shared_ptr<const Admit> admit;
     std::vector<std::vector<Best>> parts;
@@ -43,7 +39,7 @@ class Run {
             k_ = request.range ? Best::kAll
                                : candidates_for(request.k, request.refine_factor, n_rows_);
         }
-        may_walk_ = searched.walks(request, nullptr);
+        may_walk_ = searched.walks(request, nullptr, 1);
         const double row_bytes = double(codec.code_bytes());
         const double work_ns = may_walk_ ? double(request.queries.n) * kWalkNs
                                          : double(n_rows_) * row_ns(row_bytes, request.queries.n);
@@ -83,24 +79,27 @@ class Run {
                                            kMostQueryBytes / codec_.query_bytes()),
                                   1, most);
         for (size_t first = 0, end; first < n; first = end) {
-            const Filter* filter = filter_of(first);
+            const Filter* const filter = filter_of(first);
+            for (end = first + 1; end < n && filter_of(end) == filter;) ++end;
             std::shared_ptr<const Admit> admit;
+            bool walks = may_walk_;
             if (may_walk_ && filter != nullptr) {
-                const bool again = !groups_.empty() && groups_.back()->filter == filter;
-                admit = again ? groups_.back()->admit : searched_.admit(filter);
+                admit = searched_.admit(filter);
+                // Not by the size of groups, so that threads decide nothing.
+                walks = searched_.walks(request_, admit.get(),
+                                        std::min(end - first, kMostQueriesTogether));
             }
-            // Queries that walk share nothing, so few go together.
-            const bool walks =
-                may_walk_ && (filter == nullptr || searched_.walks(request_, admit.get()));
-            const size_t at_most = walks ? std::min(most, kMostWalksTogether) : most;
-            for (end = first + 1; end < n && end - first < at_most && filter_of(end) == filter;) {
-                ++end;
+            const size_t walking = filter == nullptr ? kMostWalksTogether : kMostFilteredTogether;
+            const size_t at_most = walks ? std::min(most, walking) : most;
+            for (size_t at = first; at < end; at += at_most) {
+                auto group = std::make_unique<Group>();
+                group->first = at;
+                group->n = std::min(at_most, end - at);
+                group->filter = filter;
+                group->walks = walks;
+                group->admit = admit;
+                groups_.push_back(std::move(group));
             }
-            groups_.push_back(std::make_unique<Group>());
-            groups_.back()->first = first;
-            groups_.back()->n = end - first;
-            groups_.back()->filter = filter;
-            groups_.back()->admit = std::move(admit);
         }
     }
 
@@ -118,7 +117,7 @@ class Run {
 
     void search(Group& group, size_t part) {
         if (n_parts_ == 1) prepare(group);
-        if (may_walk_ && searched_.walks(request_, group.admit.get())) {
+        if (group.walks) {
             walk(group);
             return;
         }
@@ -147,28 +146,49 @@ class Run {
     }
 
     void walk(Group& group) const {
+        std::vector<Best> found;
+        std::vector<SearchCounts> counts(group.n);
+        std::vector<size_t> left;  // whose walk found too little
         for (size_t i = 0; i < group.n; ++i) {
             const float radius = radius_of_scan(group, i);
-            Best best = searched_.collector(k_, radius);
-            SearchCounts counts;
-            if (searched_.walk(*group.scorer, i, request_, double(radius), group.admit.get(), best,
-                               counts)) {
+            found.push_back(searched_.collector(k_, radius));
+            if (searched_.walk(*group.scorer, i, request_, double(radius), group.admit.get(),
+                               found[i], counts[i])) {
                 if (request_.watch != nullptr) request_.watch->advance(n_rows_);
             } else {
-                Memory scratch;
-                const Input& queries = request_.queries;
-                const size_t query = group.first + i;
-                const auto scorer =
-                    codec_.prepare(queries.rows(query, 1, scratch), 1, queries.argument, query);
-                best = searched_.collector(k_, radius);
-                Collector* const collector = &best;
-                scan(*scorer, 1, 0, n_rows_, group.admit.get(), &collector);
-                counts.distances += n_scored(group);
+                left.push_back(i);
             }
-            counts.candidates = counts.distances;
-            answer(group, i, best, counts);
+        }
+        scan_left(group, left, found);
+        for (const size_t i : left) counts[i].distances += n_scored(group);
+        for (size_t i = 0; i < group.n; ++i) {
+            counts[i].candidates = counts[i].distances;
+            answer(group, i, found[i], counts[i]);
         }
         end(group);
+    }
+
+    // A scan for some of a group's queries. For several it goes over the whole group, whose queries
+    // cost little more together.
+    void scan_left(const Group& group, const std::vector<size_t>& left,
+                   std::vector<Best>& found) const {
+        if (left.empty()) return;
+        for (const size_t i : left) found[i] = searched_.collector(k_, radius_of_scan(group, i));
+        if (left.size() > 1) {
+            std::vector<Best> others(group.n, searched_.collector(k_, -kInfinity));
+            std::vector<Collector*> collectors;
+            for (Best& other : others) collectors.push_back(&other);
+            for (const size_t i : left) collectors[i] = &found[i];
+            scan(*group.scorer, group.n, 0, n_rows_, group.admit.get(), collectors.data());
+            return;
+        }
+        Memory scratch;
+        const Input& queries = request_.queries;
+        const size_t query = group.first + left[0];
+        const auto scorer =
+            codec_.prepare(queries.rows(query, 1, scratch), 1, queries.argument, query);
+        Collector* const collector = &found[left[0]];
+        scan(*scorer, 1, 0, n_rows_, group.admit.get(), &collector);
     }
 
     // On the thread that ended the group's last part.
@@ -243,6 +263,10 @@ class Run {
 };
 
 }  // namespace
+
+double row_ns(double row_bytes, size_t n_queries) {
+    return row_bytes / 10 + (n_queries > 1 ? double(n_queries) * row_bytes / 128 : 0);
+}
 
 void run_search(const Searched& searched, const Codec& codec, const SearchRequest& request,
                 const TakeHits& take) {

@@ -13,11 +13,17 @@ namespace {
 using Shared = std::shared_lock<RwLock>;
 
 // A walk scores about so many rows for each of ef, over the share that a filter lets pass
-// (wordnet-minilm, degree 32).
-constexpr double kScoredByWalk = 20;
+// (wordnet-minilm, degree 32, a half allowed).
+constexpr double kScoredByWalk = 16;
 // What a row costs beside its bytes, in bytes of a scan (10 a nanosecond): one that a scan picks
 // out by a filter, and one that a walk comes to.
 constexpr double kLoneBytes = 128, kWalkedBytes = 400;
+// A walk is tried if it's likely to take less than this share of a scan.
+constexpr double kWorthTrying = 0.6;
+// In a walk all that it scores is in the pool until as many as it looks for may be found: by then
+// about ef over the share that a filter lets pass. If there are so many times as many, and those on
+// the way to the query, the filter leaves out what is near to it, and a scan is the better way.
+constexpr double kTooMany = 2, kOnTheWay = 128;
 // Rows that a walk may keep beside those that it looks for: all within a radius, those that a
 // filter leaves out, removed ones. Each that comes moves half of the others, so that so many cost
 // about half of a scan of as many bytes as the square of them, times six; or little.
@@ -104,14 +110,14 @@ class Index::Searching final : public Searched {
         return refining.step(snapshot_.store->rows(), snapshot_.store->finest(), scorer);
     }
 
-    bool walks(const SearchRequest& request, const Admit* admit) const override {
+    bool walks(const SearchRequest& request, const Admit* admit, size_t n_queries) const override {
         if (request.exact || (request.k > kMostWalked && !request.range)) return false;
         {
             const Shared guard(index_.lock_);
             if (!snapshot_.store->walked()) return false;
         }
         return !filters(admit) || ef_of(request, admit) * kScoredByWalk / share_of(admit) <
-                                      most_scored(request, admit);
+                                      kWorthTrying * worth_of_scan(admit, n_queries);
     }
     bool walk(const Scorer& scorer, size_t query, const SearchRequest& request, double radius,
               const Admit* admit, Collector& collector, SearchCounts& counts) const override {
@@ -121,7 +127,7 @@ class Index::Searching final : public Searched {
             .ef = size_t(ef),
             .radius = request.range ? radius : -double(kInfinity),
             .most_distances = size_t(most_scored(request, admit)),
-            .most_kept = most_kept(4 * ef / (admit != nullptr ? share_of(admit) : 1))};
+            .most_kept = most_kept(request, ef / (admit != nullptr ? share_of(admit) : 1), admit)};
         WalkScratch& scratch = walk_scratch();
         const Shared guard(index_.lock_);
         const WalkCounts done =
@@ -172,20 +178,30 @@ class Index::Searching final : public Searched {
         const double ef = double(request.ef) * (filters(admit) ? std::sqrt(share_of(admit)) : 1);
         return std::max({1.0, ef, request.range ? 1 : double(request.k)});
     }
-    // Of so many that it looks for.
-    size_t most_kept(double wanted) const {
+    size_t most_kept(const SearchRequest& request, double likely, const Admit* admit) const {
+        if (filters(admit) && !request.range) return size_t(kTooMany * likely + kOnTheWay);
         const double row_bytes = double(snapshot_.store->rows().codec().code_bytes());
         const double others = std::sqrt(double(n_rows()) * row_bytes / kBytesOfKept);
-        return size_t(std::min(wanted, double(n_rows())) + std::max(kLeastKept, others));
+        return size_t(std::min(4 * likely, double(n_rows())) + std::max(kLeastKept, others));
     }
-    // Rows that a walk may score before a scan of those that the filter leaves is the better way:
-    // half of what they cost it, so that trying in vain costs half as much again.
+    // Where a filter leaves few, a walk has failed that takes half as long as a scan.
     double most_scored(const SearchRequest& request, const Admit* admit) const {
-        if (!filters(admit)) return request.range ? double(n_rows()) / 4 : double(n_rows());
-        const double row_bytes = double(snapshot_.store->rows().codec().code_bytes());
-        const double scanned =
-            std::min(double(n_rows()) * row_bytes, double(admit->count) * (row_bytes + kLoneBytes));
-        return scanned / 2 / (row_bytes + kWalkedBytes);
+        if (filters(admit)) return worth_of_scan(admit, 1) / 2;
+        return request.range ? double(n_rows()) / 4 : double(n_rows());
+    }
+    // How many rows a walk scores while a scan goes over those that a filter leaves, for a query of
+    // n that go together.
+    double worth_of_scan(const Admit* admit, size_t n) const {
+        const Codec& codec = snapshot_.store->rows().codec();
+        const double row_bytes = double(codec.code_bytes());
+        const auto scan_ns = [&](size_t together) {
+            return std::min(double(n_rows()) * row_ns(row_bytes, together),
+                            double(admit->count) * row_ns(row_bytes + kLoneBytes, together)) /
+                   double(together);
+        };
+        // Estimates are made one by one: no more than the way from memory is shared.
+        const double ns = codec.refines() ? scan_ns(1) * (1 + 1 / double(n)) / 2 : scan_ns(n);
+        return ns / row_ns(row_bytes + kWalkedBytes, 1);
     }
 
     const Index& index_;
