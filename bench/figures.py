@@ -42,7 +42,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as a rival; met when the interval's lower end reaches `owed`."""
+    """How many times as fast as a rival; met when the interval's lower end reaches `owed`.
+
+    For the record without `owed`.
+    """
 
     against: str
     owed: float | None

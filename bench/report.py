@@ -152,7 +152,7 @@ def draw(figures: list[Figure], path: Path) -> None:
     chart, axes = plt.subplots(figsize=(10, height), layout="constrained")
     for at, figure in enumerate(ratios):
         value = figure.value
-        colour = "tab:green" if figure.verdict == "met" else "tab:red"
+        colour = {"met": "tab:green", "not met": "tab:red", "": "tab:gray"}[figure.verdict]
         axes.hlines(at, value.low, value.high, color=colour, linewidth=2)
         axes.plot(value.median, at, "o", color=colour, markersize=4)
         for bar, shade in ((figure.aim, "silver"), (figure.owed, "black")):

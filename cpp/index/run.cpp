@@ -11,11 +11,17 @@ namespace {
 constexpr size_t kMostQueriesTogether = 512;
 constexpr size_t kMostQueryBytes = size_t(4) << 20;  // of their codes: a unit has 64 rows at least
 constexpr size_t kMostCollectorBytes = size_t(64) << 20;  // of the queries that go together
-// Walks share nothing. Those that a filter leads to nothing then share a scan.
+// Walks share nothing; but those that a filter leads nowhere then share a scan.
 constexpr size_t kMostWalksTogether = 16, kMostFilteredTogether = 64;
 constexpr double kWalkNs = 5e4;          // of a query, about
 constexpr double kUnitNs = 1e6;          // a unit holds the index's lock, so a writer waits for it
 constexpr double kWorthAThreadNs = 1e5;  // waking a thread costs 5 to 20 microseconds
+
+// About what scoring a row costs. One query is bound by memory (10 bytes a nanosecond); together,
+// each pair costs about its bytes / 128 (both families; bench/native).
+double row_ns(double row_bytes, size_t n_queries) {
+    return row_bytes / 10 + (n_queries > 1 ? double(n_queries) * row_bytes / 128 : 0);
+}
 
 // Queries that go together: neighbours with the same filter.
 struct Group {
@@ -39,7 +45,7 @@ class Run {
             k_ = request.range ? Best::kAll
                                : candidates_for(request.k, request.refine_factor, n_rows_);
         }
-        may_walk_ = searched.walks(request, nullptr, 1);
+        may_walk_ = searched.walks(request, nullptr);
         const double row_bytes = double(codec.code_bytes());
         const double work_ns = may_walk_ ? double(request.queries.n) * kWalkNs
                                          : double(n_rows_) * row_ns(row_bytes, request.queries.n);
@@ -82,15 +88,12 @@ class Run {
             const Filter* const filter = filter_of(first);
             for (end = first + 1; end < n && filter_of(end) == filter;) ++end;
             std::shared_ptr<const Admit> admit;
-            bool walks = may_walk_;
-            if (may_walk_ && filter != nullptr) {
-                admit = searched_.admit(filter);
-                // Not by the size of groups, so that threads decide nothing.
-                walks = searched_.walks(request_, admit.get(),
-                                        std::min(end - first, kMostQueriesTogether));
-            }
+            if (may_walk_ && filter != nullptr) admit = searched_.admit(filter);
+            const bool walks =
+                may_walk_ && (filter == nullptr || searched_.walks(request_, admit.get()));
             const size_t walking = filter == nullptr ? kMostWalksTogether : kMostFilteredTogether;
-            const size_t at_most = walks ? std::min(most, walking) : most;
+            const size_t at_most =
+                walks ? std::min({most, (n + threads_ - 1) / threads_, walking}) : most;
             for (size_t at = first; at < end; at += at_most) {
                 auto group = std::make_unique<Group>();
                 group->first = at;
@@ -152,14 +155,12 @@ class Run {
         for (size_t i = 0; i < group.n; ++i) {
             const float radius = radius_of_scan(group, i);
             found.push_back(searched_.collector(k_, radius));
-            if (searched_.walk(*group.scorer, i, request_, double(radius), group.admit.get(),
-                               found[i], counts[i])) {
-                if (request_.watch != nullptr) request_.watch->advance(n_rows_);
-            } else {
-                left.push_back(i);
-            }
+            const bool done = searched_.walk(*group.scorer, i, request_, double(radius),
+                                             group.admit.get(), found[i], counts[i]);
+            if (!done) left.push_back(i);
+            if (request_.watch != nullptr) request_.watch->advance(done ? n_rows_ : 0);
         }
-        scan_left(group, left, found);
+        if (!left.empty()) scan_left(group, left, found);
         for (const size_t i : left) counts[i].distances += n_scored(group);
         for (size_t i = 0; i < group.n; ++i) {
             counts[i].candidates = counts[i].distances;
@@ -168,27 +169,21 @@ class Run {
         end(group);
     }
 
-    // A scan for some of a group's queries. For several it goes over the whole group, whose queries
-    // cost little more together.
     void scan_left(const Group& group, const std::vector<size_t>& left,
                    std::vector<Best>& found) const {
-        if (left.empty()) return;
-        for (const size_t i : left) found[i] = searched_.collector(k_, radius_of_scan(group, i));
-        if (left.size() > 1) {
-            std::vector<Best> others(group.n, searched_.collector(k_, -kInfinity));
-            std::vector<Collector*> collectors;
-            for (Best& other : others) collectors.push_back(&other);
-            for (const size_t i : left) collectors[i] = &found[i];
-            scan(*group.scorer, group.n, 0, n_rows_, group.admit.get(), collectors.data());
-            return;
-        }
-        Memory scratch;
         const Input& queries = request_.queries;
-        const size_t query = group.first + left[0];
-        const auto scorer =
-            codec_.prepare(queries.rows(query, 1, scratch), 1, queries.argument, query);
-        Collector* const collector = &found[left[0]];
-        scan(*scorer, 1, 0, n_rows_, group.admit.get(), &collector);
+        const size_t query_bytes = codec_.input_bytes();
+        Memory together(left.size() * query_bytes), scratch;
+        std::vector<Collector*> collectors;
+        for (size_t i = 0; i < left.size(); ++i) {
+            const size_t at = left[i];
+            const std::byte* const query = queries.rows(group.first + at, 1, scratch);
+            std::copy_n(query, query_bytes, together.data() + i * query_bytes);
+            found[at] = searched_.collector(k_, radius_of_scan(group, at));
+            collectors.push_back(&found[at]);
+        }
+        const auto scorer = codec_.prepare(together.data(), left.size(), queries.argument, 0);
+        scan(*scorer, left.size(), 0, n_rows_, group.admit.get(), collectors.data());
     }
 
     // On the thread that ended the group's last part.
@@ -263,10 +258,6 @@ class Run {
 };
 
 }  // namespace
-
-double row_ns(double row_bytes, size_t n_queries) {
-    return row_bytes / 10 + (n_queries > 1 ? double(n_queries) * row_bytes / 128 : 0);
-}
 
 void run_search(const Searched& searched, const Codec& codec, const SearchRequest& request,
                 const TakeHits& take) {

@@ -55,12 +55,9 @@ class Searched {
     // Offers rows begin..end-1 to collectors; begin is a multiple of 64. One bounded unit of work.
     virtual void scan(const Scorer& scorer, size_t n_queries, size_t begin, size_t end,
                       const Admit* admit, Collector* const* collectors, Memory& scratch) const = 0;
-    // Whether a walk may come to the answers sooner than a scan for n_queries together. It offers
-    // what it finds to the collector, and says false if it found too little: then the rows have to
-    // be scanned.
-    virtual bool walks(const SearchRequest&, const Admit*, size_t /*n_queries*/) const {
-        return false;
-    }
+    // Whether a walk may come to the answers sooner than a scan. It offers what it finds to the
+    // collector, and says false if it found too little: then the rows have to be scanned.
+    virtual bool walks(const SearchRequest&, const Admit*) const { return false; }
     virtual bool walk(const Scorer&, size_t, const SearchRequest&, double, const Admit*, Collector&,
                       SearchCounts&) const {
         return false;
@@ -71,10 +68,6 @@ class Searched {
     virtual double stretch() const { return 1; }
     virtual bool refine(Refining&, const Scorer&) const { return false; }
 };
-
-// About what scoring a row costs, in nanoseconds. One query is bound by memory (10 bytes a
-// nanosecond); together, each pair costs about its bytes / 128 (both families; bench/native).
-double row_ns(double row_bytes, size_t n_queries);
 
 void run_search(const Searched& searched, const Codec& codec, const SearchRequest& request,
                 const TakeHits& take);

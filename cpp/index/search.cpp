@@ -21,9 +21,13 @@ constexpr double kScoredByWalk = 16;
 // What a row costs beside its bytes, in bytes of a scan (10 a nanosecond): one that a scan picks
 // out by a filter, and one that a walk comes to.
 constexpr double kLoneBytes = 128, kWalkedBytes = 400;
-// In a walk all that it scores is in the pool until as many as it looks for may be found: by then
-// about ef over the share that a filter lets pass. If there are so many times as many, and those on
-// the way to the query, the filter leaves out what is near to it, and a scan is the better way.
+// A walk is tried that is likely to take less than this share of a scan, which queries of a call
+// may share.
+constexpr double kWorthTrying = 0.6;
+// A walk keeps all that it scores until as many of it may be found as it looks for: after about ef
+// over the share that a filter lets pass, if that leaves out no more of what is near than of the
+// rest. Beyond so many times as many, and those on the way to the query, it gives up: later where a
+// filter leaves out so little that it may be just what is near, such as what was seen before.
 constexpr double kTooMany = 2, kOnTheWay = 128;
 // Rows that a walk may keep beside those that it looks for: all within a radius, those that a
 // filter leaves out, removed ones. Each that comes moves half of the others, so that so many cost
@@ -111,14 +115,14 @@ class Index::Searching final : public Searched {
         return refining.step(snapshot_.store->rows(), snapshot_.store->finest(), scorer);
     }
 
-    bool walks(const SearchRequest& request, const Admit* admit, size_t n_queries) const override {
+    bool walks(const SearchRequest& request, const Admit* admit) const override {
         if (request.exact || (request.k > kMostWalked && !request.range)) return false;
         {
             const Shared guard(index_.lock_);
             if (!snapshot_.store->walked()) return false;
         }
         return !filters(admit) || ef_of(request, admit) * kScoredByWalk / share_of(admit) <
-                                      worth_of_scan(admit, n_queries);
+                                      kWorthTrying * worth_of_scan(admit);
     }
     bool walk(const Scorer& scorer, size_t query, const SearchRequest& request, double radius,
               const Admit* admit, Collector& collector, SearchCounts& counts) const override {
@@ -182,29 +186,27 @@ class Index::Searching final : public Searched {
         return std::max({1.0, ef, request.range ? 1 : double(request.k)});
     }
     size_t most_kept(const SearchRequest& request, double likely, const Admit* admit) const {
-        if (filters(admit) && !request.range) return size_t(kTooMany * likely + kOnTheWay);
         const double row_bytes = double(snapshot_.store->rows().codec().code_bytes());
         const double others = std::sqrt(double(n_rows()) * row_bytes / kBytesOfKept);
+        if (filters(admit) && !request.range) {
+            const double share = share_of(admit);
+            return size_t(
+                std::max(kTooMany * likely + kOnTheWay, others / 2 * share * share * share));
+        }
         return size_t(std::min(4 * likely, double(n_rows())) + std::max(kLeastKept, others));
     }
-    // Where a filter leaves few, a walk has failed that takes as long as a scan.
+    // Where a filter leaves few, a walk has failed that takes as long as a scan; one for all within
+    // a radius, which may find them all and not know it, half as long.
     double most_scored(const SearchRequest& request, const Admit* admit) const {
-        if (filters(admit)) return worth_of_scan(admit, 1);
+        if (filters(admit)) return worth_of_scan(admit) / (request.range ? 2 : 1);
         return request.range ? double(n_rows()) / 4 : double(n_rows());
     }
-    // How many rows a walk scores while a scan goes over those that a filter leaves, for a query of
-    // n that go together.
-    double worth_of_scan(const Admit* admit, size_t n) const {
-        const Codec& codec = snapshot_.store->rows().codec();
-        const double row_bytes = double(codec.code_bytes());
-        const auto scan_ns = [&](size_t together) {
-            return std::min(double(n_rows()) * row_ns(row_bytes, together),
-                            double(admit->count) * row_ns(row_bytes + kLoneBytes, together)) /
-                   double(together);
-        };
-        // Estimates are made one by one: no more than the way from memory is shared.
-        const double ns = codec.refines() ? scan_ns(1) * (1 + 1 / double(n)) / 2 : scan_ns(n);
-        return ns / row_ns(row_bytes + kWalkedBytes, 1);
+    // How many rows a walk scores while a scan goes over those that a filter leaves.
+    double worth_of_scan(const Admit* admit) const {
+        const double row_bytes = double(snapshot_.store->rows().codec().code_bytes());
+        const double scanned =
+            std::min(double(n_rows()) * row_bytes, double(admit->count) * (row_bytes + kLoneBytes));
+        return scanned / (row_bytes + kWalkedBytes);
     }
 
     const Index& index_;
