@@ -180,11 +180,23 @@ def test_walks_that_a_filter_leads_nowhere_give_way_to_a_scan_for_them_alone():
     # Whatever else is asked for in the call, and by how many threads.
     for threads in (2, 3):
         assert answer(index.search(queries, 10, **how, threads=threads)) == answer(hits)
-    ones = [index.search(query, 10, **how) for query in queries]
-    assert b"".join(one.ids.tobytes() for one in ones) == hits.ids.tobytes()
     some = np.r_[np.flatnonzero(left)[:1], np.flatnonzero(~left)]  # one of which is left
     again = index.search(queries[some], 10, **how)
     np.testing.assert_array_equal(again.ids, hits.ids[some])
+
+
+@pytest.mark.parametrize("every", [1, 3, 9])
+def test_answers_under_a_filter_do_not_depend_on_batches(every):
+    index, allowed, queries = of_two_sides()
+    how = {"filter": allowed[::every], "ef": 10}
+    hits = index.search(queries, 10, **how)
+    for size in (1, 7):
+        for at in range(0, 30, size):
+            few = index.search(queries[at : at + size], 10, **how)
+            assert answer(few) == (
+                hits.ids[at : at + size].tobytes(),
+                hits.distances[at : at + size].tobytes(),
+            )
 
 
 def test_walks_within_a_radius_give_way_too():
