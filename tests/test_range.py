@@ -141,6 +141,7 @@ def test_range_search_of_one_query_or_none(filled):
 def test_an_infinite_radius_takes_everything_and_a_tiny_one_nothing(filled):
     _, index, rows, queries, _ = filled
     assert (np.diff(index.range_search(queries, np.inf).indptr) == len(rows)).all()
+    assert len(index.range_search(queries, -np.inf).ids) == 0
     assert len(index.range_search(queries, -1e30).ids) == 0
     assert (index.search(queries, 5, radius=-1e30).counts == 0).all()
     assert (index.search(queries, 5, radius=np.inf).counts == 5).all()

@@ -220,7 +220,7 @@ class CompactScorer final : public Scorer {
     // What a kernel may compare in float: a dozen roundings, each of at most 2^-24 of what is
     // summed.
     float bound(size_t q, double threshold) const {
-        if (threshold == kInfinity) return kInfinity;
+        if (std::abs(threshold) == double(kInfinity)) return float(threshold);
         return float(threshold - terms_[q] +
                      0x1p-20 * (reach_[q] + std::abs(terms_[q]) + std::abs(threshold)));
     }
