@@ -31,11 +31,11 @@ def section(name: str) -> list[str]:
     mine = {title: result for title, result in results.items() if result["library"] == found.OURS}
     lines = ["", f"### {name}", ""]
     rows = []
-    for budget in BUDGETS:
+    for budget in BUDGETS[name]:
         titles = found.best_of_families(mine, budget)
         titles += found.best_of_families(mine, budget, over=True)
         rows += [cells(title, mine[title]) for title in titles]
-    large = [title for title in mine if mine[title]["row_bytes"] > OVER * max(BUDGETS)]
+    large = [title for title in mine if mine[title]["row_bytes"] > OVER * max(BUDGETS[name])]
     rows += [cells(t, mine[t]) for t in sorted(large, key=lambda title: mine[title]["row_bytes"])]
     return [*lines, *found.table(HEADINGS, rows)]
 

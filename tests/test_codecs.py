@@ -40,6 +40,8 @@ LEARNED = (
     (nb.SQ(4), "ip"),
     (nb.PQ(7, 4), "l2"),
     (nb.PQ(5, rotation="opq"), "ip"),
+    (nb.PCASQ(9), "cosine"),
+    (nb.ITQ(7), "l2"),
 )
 
 

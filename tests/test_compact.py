@@ -7,7 +7,6 @@ import pytest
 import reference
 from checks import answer, unchanged
 from container import Learned, contents, sections
-from kinds import COMPACT_KINDS
 
 import nearbit as nb
 
@@ -468,18 +467,20 @@ def test_of_equal_codes_those_with_the_smallest_ids_are_found(metric, codec, rng
         np.testing.assert_array_equal(index.search(query, 7).ids, ids)
 
 
-@pytest.mark.parametrize("kind", COMPACT_KINDS, ids=str)
-@pytest.mark.parametrize("what", ["equal", "zero", "constant dimensions", "one apart"])
-def test_degenerate_samples_train_and_give_finite_distances(kind, what, rng):
+@pytest.mark.parametrize("codec", EVERYONE, ids=str)
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+@pytest.mark.parametrize("what", ["equal", "zero", "constant dimensions", "twice", "one apart"])
+def test_degenerate_samples_train_and_give_finite_distances(what, metric, codec, rng):
     rows = np.ones((1100, 24), np.float32)
     if what == "zero":
         rows[:] = 0
     elif what == "constant dimensions":
         rows[:, :3] = rng.standard_normal((1100, 3))
+    elif what == "twice":  # each dimension
+        rows = np.tile(rng.standard_normal((1100, 12)), 2).astype(np.float32)
     elif what == "one apart":
         rows[77] = 5 * rng.standard_normal(24)
-    codec = {"rabitq": nb.RaBitQ, "sq": nb.SQ}[kind.codec](kind.bits)
-    index = nb.Index(24, metric=kind.metric, codec=codec)
+    index = nb.Index(24, metric=metric, codec=codec)
     index.add(rows)
     assert index.stats()["trained"] is True
     more = rng.standard_normal((50, 24)).astype(np.float32)

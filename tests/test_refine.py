@@ -12,7 +12,7 @@ import reference
 from checks import answer, assert_hits, row_of, unchanged
 from container import check, finer, sections
 from kinds import Kind
-from test_compact import clustered, opened, residuals
+from test_compact import clustered, opened, residuals, unit
 from test_files import damage, flips
 
 import nearbit as nb
@@ -239,6 +239,23 @@ def test_the_error_that_training_finds_is_that_of_the_codes(metric, rng):
     bias = max(0, 1 - (scales * (r * y).sum(axis=1) / squared).mean())
     want = longest * (np.sqrt(off.mean() / (DIM - 1)) + bias / 3)
     assert abs(learned.error / want - 1) < 0.03
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("metric", reference.FLOAT_METRICS)
+def test_few_estimates_are_off_by_more_than_the_bound(metric, bits, rng):
+    """A search stops reading finer copies four of these deviations away."""
+    rows, queries = clustered(3000, 48, rng), clustered(100, 48, rng)
+    index = nb.Index(48, metric=metric, codec=nb.RaBitQ(bits))
+    index.add(rows)
+    _, learned = opened(index)
+    z = {"l2": 2 * (queries - learned.mean), "ip": queries, "cosine": unit(queries)}[metric]
+    deviations = learned.error * np.linalg.norm(z, axis=1, keepdims=True)
+    hits = index.search(queries, 3000)
+    estimates = np.take_along_axis(hits.distances, np.argsort(hits.ids, axis=1), axis=1)
+    off = (estimates - reference.distances(metric, queries, rows)) / deviations
+    assert 0.5 < off.std() < 1  # of the longest rows, so of most of them less
+    assert (np.abs(off) > 4).mean() < 5e-4
 
 
 @pytest.mark.parametrize("metric", reference.FLOAT_METRICS)

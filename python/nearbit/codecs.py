@@ -45,8 +45,8 @@ class Codec:
         ----------
         sample : array_like, shape (n, dim)
             Rows like those that will be coded, as for ``Index.add``; at least 1,024 for a codec
-            that learns. Of more than 16,384, or 65,536 for ``PQ`` with 8 bits, as many are
-            drawn by the seed.
+            that learns. Of more than 16,384, or 65,536 for ``PQ`` with 8 bits that learns its
+            codebooks, as many are drawn by the seed.
         metric : {"cosine", "l2", "ip", "hamming", "jaccard"}, optional
             Default: hamming for ``Bits`` and ``Sign``, cosine for the others.
         seed : int, 0 to 2**63 - 1, default 0
@@ -333,8 +333,8 @@ class PCASQ(Codec):
     """Principal components in few bits each, more where they vary more: any number of bytes.
 
     The sample's mean is taken off, the rest turned along its principal components, and 0 to 8 bits
-    given to each block of 8 of them, by their variances. Training takes seconds, where ``PQ`` takes
-    many. Distances are estimates; ``get`` gives what the code says of a row. Rows are held as
+    given to each block of 8 of them, by their variances. Training takes seconds, fewer than of
+    ``PQ`` with "opq". Distances are estimates; ``get`` gives what the code says of a row. Rows are held as
     float32, and scanned exactly, until ``train_size`` (1,024) are there.
 
     Parameters
@@ -383,10 +383,11 @@ class PQ(Codec):
     m : int, 1 to dim
         Parts; where it does not divide ``dim``, their sizes differ by one.
     nbits : 4 or 8, default 8
-        16 or 256 centroids a part. 4 scan several times faster; 8 say more in equal bytes.
+        16 or 256 centroids a part. 4 scan about twice as fast in equal bytes; 8 say more in them.
     rotation : None or "opq", default None
         "opq" turns rows along their principal components, which are dealt out so that all parts
-        matter alike; training takes longer. Up to 4,096 dimensions.
+        matter alike; training takes longer, and so do scans where one component outweighs the
+        others. Up to 4,096 dimensions.
 
     References
     ----------
@@ -436,7 +437,9 @@ class PQ(Codec):
         """Take codebooks that were learned elsewhere.
 
         No mean is taken off the rows, and training only learns how the rows' scales and norms are
-        spread. Otherwise such a codec is like any other.
+        spread. Otherwise such a codec is like any other: it is trained for a metric, cosine unless
+        told, and for cosine and ip rows are coded as unit vectors, so codebooks of rows of other
+        lengths want ``metric="l2"``.
 
         Parameters
         ----------

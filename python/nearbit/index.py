@@ -269,7 +269,7 @@ class Index:
             With refine: the ``ceil(k * refine_factor)`` best by the codec's estimate, whatever the
             radius, are re-scored by the finer copy, of which fewer are read where those left can't
             win (``RaBitQ``). On 384-d text embeddings, ``Float16``, factors 2, 4, 10 and 20 find
-            .90, .97, .993 and .998 of the ten nearest with ``RaBitQ(1)``, and .95, .99, .999 and
+            .90, .97, .993 and .998 of the ten nearest with ``RaBitQ(1)``, and .94, .99, .999 and
             1 with ``PQ(47, rotation="opq")``.
         exact : bool, default False
             Score every item by the codec though there is a graph: what the walk is measured by. A

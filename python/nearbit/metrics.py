@@ -24,7 +24,8 @@ def recall(found: Hits | ArrayLike, truth: Hits | ArrayLike, *, rtol: float = 1e
     Parameters
     ----------
     found : Hits or array of distances, shape (n, k) or (k,)
-        What a search returned; padding counts as not found.
+        What a search returned; padding counts as not found. Of compact codes without refine, whose
+        distances are estimates, give the true distances of the items instead.
     truth : Hits or array of distances, same shape
         The exact answers. Where fewer than k exist, those are all that count.
     rtol : float, default 1e-5
