@@ -165,6 +165,21 @@ def of_two_sides():
     return index, np.argsort(rows @ axis)[1500:], queries[np.r_[order[:15], order[-15:]]]
 
 
+@pytest.mark.parametrize("left", [0, 50])
+def test_where_nearly_all_rows_are_removed_the_others_are_scanned_for(left):
+    rng = np.random.default_rng(6)
+    rows = rng.standard_normal((20_000, 24), dtype=np.float32)
+    index = nb.Index(24, "l2", GRAPH)
+    index.add(rows)
+    index.remove(np.arange(left, 20_000))
+    hits = index.search(rows[:5], 10, stats=True)
+    assert (hits.stats["hops"] == 0).all()
+    assert (hits.counts == min(10, left)).all()
+    if left:
+        truth = nb.knn(rows[:5], rows[:left], 10, "l2")
+        np.testing.assert_array_equal(hits.ids, truth.ids)
+
+
 def test_walks_that_a_filter_leads_nowhere_give_way_to_a_scan_for_them_alone():
     index, allowed, queries = of_two_sides()
     how = {"filter": allowed, "ef": 10}
@@ -210,6 +225,7 @@ def test_walks_within_a_radius_give_way_too():
         if i in (0, 1, 28, 29):  # to these all rows that are allowed are far, or near
             np.testing.assert_array_equal(found.ids[own], exact.ids[right])
             np.testing.assert_array_equal(found.distances[own], exact.distances[right])
+    assert len(found.ids) > 0.85 * len(exact.ids)
 
 
 def test_progress_of_walks_that_give_way_counts_up_to_the_total():

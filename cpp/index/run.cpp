@@ -182,7 +182,8 @@ class Run {
             found[at] = searched_.collector(k_, radius_of_scan(group, at));
             collectors.push_back(&found[at]);
         }
-        const auto scorer = codec_.prepare(together.data(), left.size(), queries.argument, 0);
+        const auto scorer =
+            codec_.prepare(together.data(), left.size(), queries.argument, group.first + left[0]);
         scan(*scorer, left.size(), 0, n_rows_, group.admit.get(), collectors.data());
     }
 

@@ -121,8 +121,10 @@ class Index::Searching final : public Searched {
             const Shared guard(index_.lock_);
             if (!snapshot_.store->walked()) return false;
         }
+        // Nearly all are removed: a walk would go on among those without an end to its pool.
+        if (snapshot_.n_live < std::min(request.ef, snapshot_.n_slots / 4)) return false;
         return !filters(admit) || ef_of(request, admit) * kScoredByWalk / share_of(admit) <
-                                      kWorthTrying * worth_of_scan(admit);
+                                      kWorthTrying * most_scored(request, admit);
     }
     bool walk(const Scorer& scorer, size_t query, const SearchRequest& request, double radius,
               const Admit* admit, Collector& collector, SearchCounts& counts) const override {
@@ -181,8 +183,10 @@ class Index::Searching final : public Searched {
     // Rows that a filter leaves lie further apart, so to find as many of the nearest takes fewer;
     // but not where it leaves those that are near to the query.
     double ef_of(const SearchRequest& request, const Admit* admit) const {
-        const double ef =
-            double(request.ef) * (filters(admit) ? std::pow(share_of(admit), kEfOfShare) : 1);
+        double ef = double(request.ef);
+        if (filters(admit)) {
+            ef *= std::pow(double(admit->count) / double(snapshot_.n_live), kEfOfShare);
+        }
         return std::max({1.0, ef, request.range ? 1 : double(request.k)});
     }
     size_t most_kept(const SearchRequest& request, double likely, const Admit* admit) const {
@@ -193,7 +197,8 @@ class Index::Searching final : public Searched {
             return size_t(
                 std::max(kTooMany * likely + kOnTheWay, others / 2 * share * share * share));
         }
-        return size_t(std::min(4 * likely, double(n_rows())) + std::max(kLeastKept, others));
+        const double most = std::max(kLeastKept, others);
+        return size_t(std::min(4 * likely, most) + most);
     }
     // Where a filter leaves few, a walk has failed that takes as long as a scan; one for all within
     // a radius, which may find them all and not know it, half as long.

@@ -334,8 +334,8 @@ class PCASQ(Codec):
 
     The sample's mean is taken off, the rest turned along its principal components, and 0 to 8 bits
     given to each block of 8 of them, by their variances. Training takes seconds, fewer than of
-    ``PQ`` with "opq". Distances are estimates; ``get`` gives what the code says of a row. Rows are held as
-    float32, and scanned exactly, until ``train_size`` (1,024) are there.
+    ``PQ`` with "opq". Distances are estimates; ``get`` gives what the code says of a row. Rows are
+    held as float32, and scanned exactly, until ``train_size`` (1,024) are there.
 
     Parameters
     ----------
@@ -438,8 +438,8 @@ class PQ(Codec):
 
         No mean is taken off the rows, and training only learns how the rows' scales and norms are
         spread. Otherwise such a codec is like any other: it is trained for a metric, cosine unless
-        told, and for cosine and ip rows are coded as unit vectors, so codebooks of rows of other
-        lengths want ``metric="l2"``.
+        told. For cosine rows are coded as unit vectors; codebooks of rows of other lengths want
+        ``metric="l2"`` or ``"ip"``.
 
         Parameters
         ----------

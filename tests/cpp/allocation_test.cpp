@@ -211,7 +211,7 @@ class AllocationOfAGraph : public testing::Test {
                      .exact = exact,
                      .threads = 1},
                     [&](size_t, const std::vector<Hit>& hits, const SearchCounts& counts) {
-                        ASSERT_EQ(counts.hops == 0, exact || index->size() < 2048);
+                        ASSERT_EQ(counts.hops == 0, exact);
                         for (const Hit& hit : hits) found[exact].push_back(hit.id);
                     });
             }
