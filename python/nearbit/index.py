@@ -273,7 +273,7 @@ class Index:
             1 with ``PQ(47, rotation="opq")``.
         exact : bool, default False
             Score every item by the codec though there is a graph: what the walk is measured by. A
-            graph also does so where that is quicker: with fewer than 2,048 items, k above 1,001,
+            graph also does so where that is quicker: before it has 2,048 items, k above 1,001,
             a filter that few pass, or very many removed items about.
         stats : bool, default False
             Fill ``hits.stats``.
