@@ -383,7 +383,7 @@ class PQ(Codec):
     m : int, 1 to dim
         Parts; where it does not divide ``dim``, their sizes differ by one.
     nbits : 4 or 8, default 8
-        16 or 256 centroids a part. 4 scan about twice as fast in equal bytes; 8 say more in them.
+        16 or 256 centroids a part. A part of 4 scans faster; 8 say more in equal bytes.
     rotation : None or "opq", default None
         "opq" turns rows along their principal components, which are dealt out so that all parts
         matter alike; training takes longer, and so do scans where one component outweighs the
