@@ -21,19 +21,19 @@ from search_sets import Array, K, Set, SetName, SomeRows
 
 import nearbit as nb
 
-RESULTS = exact.RESULTS
 SCAN, UNFILTERED, MISSED = "scan", "unfiltered", "missed"
 GROUPS, QUERIES = 8, 20  # filters, and the queries that come with each
 OF_SCAN = 1 / 1.2  # owed: that much of its speed
 OF_UNFILTERED = {0.99: None, 0.5: 0.5, 0.1: 0.25, 0.01: None, 0.001: None}  # by the share allowed
-WITH, RANDOM, AGAINST = SIDES = ("with the query", "at random", "against the query")
+RANDOM, AGAINST = "at random", "against the query"
+SIDES = ("with the query", RANDOM, AGAINST)
 
 
 def main(
     name: SetName,
     rows: SomeRows = None,
     rounds: Annotated[int, typer.Option(min=3, max=50, help="Of each case.")] = 11,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Where results go.")] = RESULTS,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Where results go.")] = exact.RESULTS,
 ) -> None:
     """Search a graph under filters, beside a scan of what they allow and beside no filter."""
     data = search_sets.take(name, rows)

@@ -138,9 +138,8 @@ BITS, JACCARD = (Kind("bits", metric) for metric in reference.BIT_METRICS)
 SIGN = Kind("sign", "hamming")
 FLOAT_KINDS = (L2, IP, COSINE)
 RABITQ = CompactKind("rabitq", "l2", 2)
-RABITQ_BITS = CompactKind("rabitq", "ip", 1)
 SQ = CompactKind("sq", "cosine", 4)
-COMPACT_KINDS = (RABITQ, RABITQ_BITS, SQ)
+COMPACT_KINDS = (RABITQ, SQ)
 HALF_KINDS = tuple(Kind("float16", metric) for metric in reference.FLOAT_METRICS)
 INT_KINDS = tuple(
     Kind(codec, metric) for codec in ("int8", "uint8") for metric in reference.FLOAT_METRICS

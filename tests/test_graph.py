@@ -137,7 +137,7 @@ def test_a_walk_passes_by_what_a_filter_leaves_out(side, share):
     index, rows, queries = of_long_rows()
     rng = np.random.default_rng(9)
     exact = reference.distances("l2", queries, rows)
-    walked, found, truth = [], [], []
+    tried, walked, found, truth = [], [], [], []
     for query, distances in zip(queries, exact, strict=True):
         order = {"any": rng.permutation(3000), "near": np.argsort(distances)}.get(side)
         order = np.argsort(-distances) if order is None else order
@@ -147,10 +147,13 @@ def test_a_walk_passes_by_what_a_filter_leaves_out(side, share):
         assert hits.counts.tolist() == [10]
         assert np.isin(hits.ids, allowed).all()
         assert (hits.distances >= scan.distances).all()
+        tried.append(hits.stats["hops"][0] > 0)
         walked.append(hits.stats["distances"][0] < len(allowed))
         found.append(hits.distances[0])
         truth.append(scan.distances[0])
-    assert np.mean(walked) > 0.9 or side == "far", "scans, which are not what is to be tested"
+    assert np.mean(tried) > 0.9, "scans, which are not what is to be tested"
+    if side != "far":  # there some give way
+        assert np.mean(walked) > 0.9
     assert nb.metrics.recall(np.array(found), np.array(truth)) >= 0.85
 
 
