@@ -166,6 +166,7 @@ class Stress {
   private:
     static constexpr size_t kIds = 2800, kStaying = 400;  // ids below that are never changed
     static constexpr size_t kWriters = 2, kSearchers = 2, kRounds = 24, kMostWaiting = 64;
+    static constexpr size_t kMany = 600;  // above a quarter of what stays then
 
     // ---------------------------------------------------------------- changes
     void add(const std::vector<int64_t>& ids, Random& random) {
@@ -236,9 +237,18 @@ class Stress {
                 default:
                     if (round % 25 == 24) index_.compact(nullptr);
                     give(held, out), give(others, in);
+                    if (round % 10 == 9) renew(held, random);
             }
         }
         ++n_written_;
+    }
+    // Adds so many rows in a call that all are linked anew, and another graph takes the place of
+    // the one that searches walk.
+    void renew(std::vector<int64_t>& held, Random& random) {
+        const std::vector<int64_t> many = take(held, kMany, random);
+        remove(many);
+        add(many, random);
+        give(held, many);
     }
     static std::vector<int64_t> take(std::vector<int64_t>& from, size_t most, Random& random) {
         shuffle(random, std::span(from));
