@@ -191,7 +191,8 @@ class Run:
         return json.loads(taken.read_text())
 
     def searcher(self, build: Build) -> Searcher:
-        """Return a process that has an index and the queries."""
+        """Return a process that has the queries and an index, built first where it isn't here."""
+        self.built(build)
         return Searcher(build, self.index_path(build), self.data)
 
     def tune(self, worker: Worker, curve: Curve) -> dict[str, Any]:
@@ -227,7 +228,9 @@ class Run:
         missing = self.rounds - len(self.common_rounds())
         with ExitStack() as stack, bar(self.console, "rounds") as progress:
             workers = {}
+            total = progress.add_task("", total=None)
             for title in sorted({choice.title for choice in plan}):
+                progress.update(total, description=title, refresh=True)
                 try:
                     workers[title], _ = stack.enter_context(self.searcher(self.builds[title]))
                 except Failed as failure:
@@ -238,7 +241,7 @@ class Run:
                 for effort in efforts
                 if choice.title in workers
             ]
-            total = progress.add_task("", total=missing * len(tasks))
+            progress.update(total, total=missing * len(tasks))
             first = 1 + max(map(int, self.all_rounds()), default=0)
             for number in range(first, first + missing):
                 # In another order each time, so that no one always follows the same other.
