@@ -18,7 +18,7 @@ import typer
 from make.packages import data_folder
 from rich.console import Console
 from runs import bar
-from search_engines import DEFAULT, Build, Curve, all_builds, installed
+from search_engines import DEFAULT, Build, Curve, all_builds, installed, no_builds
 from search_sets import Set, SetName, SomeRows, take
 from search_worker import Failed, Worker, build_index, file_bytes
 
@@ -90,6 +90,7 @@ class Run:
             "report": len(data.report),
         }
         missing = {b.engine for b in all_builds(data) if installed(b.library) is None}
+        self.results["take no such rows"] = no_builds(data)
         self.results["not installed"] = sorted(missing)
         self.folder = data_folder() / "search" / f"{data.metric}-{data.digest}"
         self.console = Console(stderr=True)
@@ -100,7 +101,9 @@ class Run:
         if again or not self.done():
             for title, build in self.builds.items():
                 old = records.get(title, {}).get("version")
-                if again or old != self.versions[build.library]:
+                # Where there is no index the rest may be of another machine.
+                here = self.index_path(build).exists()
+                if again or not here or old != self.versions[build.library]:
                     records.pop(title, None)
         for title, record in self.selected().items():
             current = self.versions[self.builds[title].library]
@@ -191,8 +194,7 @@ class Run:
         return json.loads(taken.read_text())
 
     def searcher(self, build: Build) -> Searcher:
-        """Return a process that has the queries and an index, built first where it isn't here."""
-        self.built(build)
+        """Return a process that has an index and the queries."""
         return Searcher(build, self.index_path(build), self.data)
 
     def tune(self, worker: Worker, curve: Curve) -> dict[str, Any]:
@@ -228,9 +230,7 @@ class Run:
         missing = self.rounds - len(self.common_rounds())
         with ExitStack() as stack, bar(self.console, "rounds") as progress:
             workers = {}
-            total = progress.add_task("", total=None)
             for title in sorted({choice.title for choice in plan}):
-                progress.update(total, description=title, refresh=True)
                 try:
                     workers[title], _ = stack.enter_context(self.searcher(self.builds[title]))
                 except Failed as failure:
@@ -241,7 +241,7 @@ class Run:
                 for effort in efforts
                 if choice.title in workers
             ]
-            progress.update(total, total=missing * len(tasks))
+            total = progress.add_task("", total=missing * len(tasks))
             first = 1 + max(map(int, self.all_rounds()), default=0)
             for number in range(first, first + missing):
                 # In another order each time, so that no one always follows the same other.

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from figures import Interval, median_interval
+from numpy.typing import ArrayLike, NDArray
 
 TARGETS = (0.90, 0.95, 0.99)  # recalls
 LEAST, MOST = 0.85, 0.997  # recalls between which curves are measured
 LEVEL = 0.0005  # what efforts beyond have to add
+MARGIN = 0.001  # that a curve has to reach a recall by, so that it does for other queries, too
 
 Records = dict[str, dict[str, Any]]  # of builds, by title
 Points = list[tuple[float, float]]  # recall, microseconds a query
@@ -29,7 +31,7 @@ class Choice(NamedTuple):
 
 
 def us_at(points: Points, recall: float) -> float | None:
-    """Return microseconds a query at a recall: their logarithm between points, by recall.
+    """Return microseconds a query at a recall: their logarithm between points, by that of misses.
 
     Below the first point its own, as a search that finds more than was asked for is good enough;
     above the last None.
@@ -38,7 +40,12 @@ def us_at(points: Points, recall: float) -> float | None:
     if not best or best[-1][0] < recall:
         return None
     recalls, us = zip(*best, strict=True)
-    return float(math.exp(np.interp(recall, recalls, np.log(us))))
+    return float(math.exp(np.interp(rarity(recall), rarity(recalls), np.log(us))))
+
+
+def rarity(recall: ArrayLike) -> NDArray[np.float64]:
+    """Return the logarithm of how rare misses are: times grow evenly with it."""
+    return -np.log(np.maximum(1 - np.asarray(recall), 1e-5))
 
 
 def frontier(points: Points) -> Points:
@@ -73,7 +80,7 @@ def choices(records: Records, target: float, *, among_reported: bool = False) ->
             us = us_at(points, target)
             most = max(recall for recall, _ in points)
             # Compared by what is missing in recall, then by time.
-            rank = (max(target - most, 0.0), math.inf if us is None else us)
+            rank = (max(target + MARGIN - most, 0.0), math.inf if us is None else us)
             found = best.get(record["engine"])
             if found is None or rank < found[0]:
                 best[record["engine"]] = (rank, Choice(title, curve))

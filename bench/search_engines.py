@@ -81,10 +81,6 @@ class Build:
         """Name it among all builds."""
         return f"{self.engine}: {self.settings}"
 
-    def title_of(self, curve: Curve) -> str:
-        """Name one of its curves."""
-        return f"{self.title}; {curve.name}" if curve.name else self.title
-
 
 def shown(settings: Settings) -> str:
     """Return settings as text."""
@@ -111,11 +107,16 @@ def all_builds(data: Set) -> list[Build]:
     return found
 
 
+def no_builds(data: Set) -> list[str]:
+    """Return the libraries that don't take a set's rows or metric."""
+    return sorted(set(LIBRARIES) - {build.library for build in all_builds(data)})
+
+
 # ---------------------------------------------------------------------------------------- ours
 
 DEGREES = (32, 24, 48)  # the first is what a graph has by default
 
-# Codec and refine of graphs, of which one that nearbit doesn't have yet is skipped.
+# Codec and refine of graphs.
 GRAPHS: tuple[tuple[str, Settings, str | None], ...] = (
     ("Float32", {}, None),
     ("SQ", {"bits": 8}, None),
@@ -173,9 +174,6 @@ def ours(data: Set) -> Iterator[Build]:
         make = partial(Ours, data.dim, data.metric, "flat", codec, "sq8")
         curves = (*scan, *(Curve((DEFAULT,), {"refine_factor": f}) for f in REFINE_FACTORS))
         yield Build("nearbit scan of codes", "nearbit", make, f"{codec!r}, sq8", curves)
-    graph = getattr(nb, "Graph", None)
-    if graph is None:
-        return
     for name, settings, refine in BIT_GRAPHS if data.is_bits else GRAPHS:
         codec = getattr(nb, name)(**settings)
         engine = f"nearbit graph, {codec!r}" + (f" + {refine}" if refine else "")
@@ -184,9 +182,9 @@ def ours(data: Set) -> Iterator[Build]:
         if refine:
             curves += [Curve(efforts, {"refine_factor": factor}) for factor in REFINE_FACTORS]
         for degree in DEGREES:
-            layout = graph() if degree == DEGREES[0] else graph(degree=degree)
+            layout = nb.Graph() if degree == DEGREES[0] else nb.Graph(degree=degree)
             make = partial(Ours, data.dim, data.metric, layout, codec, refine)
-            yield Build(engine, "nearbit", make, repr(layout), tuple(curves), layout == graph())
+            yield Build(engine, "nearbit", make, repr(layout), tuple(curves), layout == nb.Graph())
 
 
 class LargestNorms:
@@ -379,10 +377,11 @@ def hnswlib_engines(data: Set) -> Iterator[Build]:
 class Usearch:
     """Its graph, over numbers of some kind."""
 
-    def __init__(self, dim: int, metric: str, dtype: str, **settings: int) -> None:
+    def __init__(self, dim: int, metric: str, dtype: str | None, **settings: int) -> None:
         from usearch.index import Index
 
-        kinds = {"l2": "l2sq", "cosine": "cos", "jaccard": "tanimoto"}
+        # Of unit rows: its own cosine would find the norms of both for every distance.
+        kinds = {"l2": "l2sq", "cosine": "ip", "jaccard": "tanimoto"}
         self.index = Index(ndim=dim, metric=kinds.get(metric, metric), dtype=dtype, **settings)
 
     def build(self, rows: Array, threads: int) -> None:
@@ -416,16 +415,16 @@ class Usearch:
 
 
 def usearch_engines(data: Set) -> Iterator[Build]:
-    """Its graph over float32, and over int8 where these keep what counts; or bits."""
+    """Its graph over float32, over its own choice, and over int8 where these keep what counts."""
     # Its int8 are of unit rows, whatever a row's norm was.
-    smaller = "i8" if data.metric == "cosine" else "f16"
-    for dtype in ("b1",) if data.is_bits else ("f32", smaller):
+    floats = ("f32", None, "i8" if data.metric == "cosine" else "f16")
+    for dtype in ("b1",) if data.is_bits else floats:
         for m, construction in ((16, 128), (32, 256)):
             settings = {"connectivity": m, "expansion_add": construction}
             make = partial(Usearch, data.dim, data.metric, dtype, **settings)
             curves = (Curve(EFS, default=64),)
-            default = m == 16 and dtype != smaller
-            engine = f"usearch {dtype}"
+            default = m == 16 and dtype in (None, "b1")
+            engine = "usearch" + (f" {dtype}" if dtype else "")
             yield Build(engine, "usearch", make, shown(settings), curves, default)
 
 
@@ -454,7 +453,9 @@ class RaBitQ:
             self.index = self.lib.IvfIndex(self.dim, n, n_clusters, metric=self.metric, **settings)
         else:
             self.index = self.lib.HnswIndex(self.dim, n, metric=self.metric, **settings)
-        means = self.lib.RaBitQKMeans(self.dim, n_clusters, num_threads=threads)
+        # As it advises: the second for many.
+        kind = self.lib.RaBitQKMeans if n_clusters < 500 else self.lib.QGKMeans
+        means = kind(self.dim, n_clusters, num_threads=threads)
         means.train(rows)
         self.index.build(rows, means.centroids, means.assignments, num_threads=threads)
 
@@ -509,18 +510,20 @@ def rabitq_engines(data: Set) -> Iterator[Build]:
 class Scann:
     """Lists of 4-bit codes, and finer rows."""
 
-    def __init__(self, metric: str, leaves: int, int8: bool) -> None:
+    def __init__(self, metric: str, leaves: int, int8: bool, threshold: float | None) -> None:
         import scann
         from scann.scann_ops.py import scann_ops_pybind
 
         self.scann, self.ops, self.int8 = scann, scann_ops_pybind, int8
         self.metric, self.leaves = "squared_l2" if metric == "l2" else "dot_product", leaves
-        self.threshold = {} if metric == "l2" else {"anisotropic_quantization_threshold": 0.2}
+        name = "anisotropic_quantization_threshold"
+        self.threshold = {} if threshold is None else {name: threshold}
 
     def build(self, rows: Array, threads: int) -> None:
         kind = self.scann.ReorderType.INT8 if self.int8 else self.scann.ReorderType.FLOAT32
         builder = self.ops.builder(rows, K, self.metric).set_n_training_threads(threads)
-        builder.tree(self.leaves, min(100, self.leaves), training_sample_size=len(rows))
+        sample = min(len(rows), 250_000)
+        builder.tree(self.leaves, min(100, self.leaves), training_sample_size=sample)
         builder.score_ah(2, **self.threshold)
         self.index = builder.reorder(100, quantize=kind).build()
 
@@ -549,11 +552,15 @@ def scann_engines(data: Set) -> Iterator[Build]:
     """Its tree with float32 and int8 rows."""
     if data.is_bits:
         return
+    # Its threshold is for products with rows of length 1 and some 100 dimensions.
+    thresholds = (0.2, None) if data.metric == "cosine" else (None,)
     for int8, engine in ((False, "scann"), (True, "scann int8")):
         for leaves in list_counts(data):
-            make = partial(Scann, data.metric, leaves, int8)
-            curves = tuple(Curve(probes(leaves), {"reorder": n}) for n in (30, 100, 300))
-            yield Build(engine, "scann", make, f"leaves={leaves}", curves)
+            for threshold in thresholds:
+                make = partial(Scann, data.metric, leaves, int8, threshold)
+                name = f"leaves={leaves}" + (f", threshold={threshold}" if threshold else "")
+                curves = tuple(Curve(probes(leaves), {"reorder": n}) for n in (30, 100, 300))
+                yield Build(engine, "scann", make, name, curves)
 
 
 # -------------------------------------------------------------------------------------- lorann
@@ -595,12 +602,13 @@ def lorann_engines(data: Set) -> Iterator[Build]:
     reduced = None if data.dim < 200 else 128 if data.dim <= 1000 else 256  # as it advises
     for bits in (8, 4):
         for n_clusters in list_counts(data):
-            settings = {"n_clusters": n_clusters, "quantization_bits": bits}
-            make = partial(Lorann, data.metric, global_dim=reduced, **settings)
+            settings = {"n_clusters": n_clusters, "quantization_bits": bits, "global_dim": reduced}
+            make = partial(Lorann, data.metric, **settings)
             curves = tuple(Curve(probes(n_clusters), {"rerank": n}) for n in (30, 100, 300))
             yield Build("lorann", "lorann", make, shown(settings), curves)
 
 
+LIBRARIES = ("faiss-cpu", "hnswlib", "usearch", "rabitqlib", "scann", "lorann")
 PEERS = (
     largest_norms, faiss_engines, hnswlib_engines, usearch_engines, rabitq_engines, scann_engines,
     lorann_engines,

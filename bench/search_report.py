@@ -193,6 +193,7 @@ def indexes(records: Records, rows: int) -> list[str]:
 def left_out(results: dict[str, Any]) -> list[str]:
     """Name what isn't compared, and why."""
     lines = [f"- {engine}: not installed" for engine in results["not installed"]]
+    lines += [f"- {library}: takes no such rows" for library in results["take no such rows"]]
     for title, record in results["builds"].items():
         if "failed" in record:
             lines.append(f"- {title}: {record['failed']}")

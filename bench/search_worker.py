@@ -33,7 +33,6 @@ class Worker:
     """The other end: a process that holds one index."""
 
     def __init__(self, build: Build, threads: int, log: Path) -> None:
-        self.title = build.title
         # A library that counts threads as it loads finds as many as it may use.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self.pipe, theirs = SPAWN.Pipe()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -32,6 +35,7 @@ CHUNK = 100  # a step changes one row in so many
 CHANGES = ("random", "clustered", "one by one", "clustered", "random", "updated")
 BATCH, SINGLES = 1000, 300  # queries that are timed, together and one by one
 BESIDE_SECONDS = 5.0  # of searches beside each kind of adds
+HELD_CALLS = 6  # whose rows stay meanwhile
 FRESH = "built anew"
 
 
@@ -213,33 +217,34 @@ def search_beside_adds(life: Life, ef: int) -> dict[str, Any]:
 
 @contextmanager
 def adding(life: Life, index: nb.Index | None) -> Any:
-    """Have another thread add rows, a hundred a call and one a call in turn."""
+    """Have another thread add rows, one and a hundred a call in turn, and remove them later."""
     added: list[int] = []
     stop = threading.Event()
-    outside = np.flatnonzero(~life.live)
+    outside = deque(np.flatnonzero(~life.live).tolist())
+    held: deque[list[int]] = deque()  # of each call, so that the size stays about the same
 
     def add() -> None:
-        at = calls = 0
-        while index is not None and not stop.is_set():
-            new = outside[at : at + (CHUNK if calls % 2 else 1)]
-            if len(new) == 0:
-                index.remove(outside)
-                at = 0
-                continue
-            index.add(life.data.rows[new], ids=new, threads=1)
+        for calls in itertools.count():
+            if index is None or stop.is_set():
+                return
+            if len(held) > HELD_CALLS:
+                gone = held.popleft()
+                index.remove(gone)
+                outside.extend(gone)
+            new = [outside.popleft() for _ in range(CHUNK if calls % 2 else 1)]
+            index.add(life.data.rows[new], ids=np.array(new), threads=1)
+            held.append(new)
             added.append(len(new))
-            at += len(new)
-            calls += 1
 
-    thread = threading.Thread(target=add)
-    thread.start()
-    try:
-        yield added
-    finally:
-        stop.set()
-        thread.join()
-        if index is life.index:
-            index.remove(outside, missing="ignore")
+    with ThreadPoolExecutor(1) as thread:
+        adds = thread.submit(add)
+        try:
+            yield added
+        finally:
+            stop.set()
+            adds.result()
+            if index is not None:
+                index.remove([i for ids in held for i in ids])
 
 
 def exclusive_steps(native: Path) -> dict[str, dict[str, float]]:

@@ -45,8 +45,8 @@ def write(path: Path) -> list[Path]:
         "## Searches beside adds",
         "",
         "Microseconds of wall time that a search of one query takes, while another thread adds a",
-        "row and a hundred rows in turn. A copy takes as much of the machine, but has locks of",
-        "its own.",
+        "row and a hundred rows in turn, and removes them a few calls later. A copy takes as much",
+        "of the machine, but has locks of its own.",
         "",
         *beside(results["beside"]),
     ]
