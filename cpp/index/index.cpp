@@ -19,7 +19,7 @@ using Exclusive = std::lock_guard<RwLock>;
 
 constexpr size_t kEncodeBytes = size_t(256) << 10;    // of input rows, in one task of an add
 constexpr size_t kExclusiveBytes = size_t(64) << 10;  // copied in one exclusive step: about 10 us
-constexpr size_t kExclusiveSlots = 2048;              // touched in one exclusive step
+constexpr size_t kExclusiveSlots = 512;               // touched in one exclusive step
 constexpr size_t kIdsAtOnce = size_t(64) << 10;       // looked at between two looks at the watch
 
 // No two states of any index share a number: a filter that remembers one can't mistake an index for

@@ -27,6 +27,7 @@ constexpr size_t kCandidatesPerGroup = 3;
 constexpr size_t kMostLeaders = 4096;
 constexpr size_t kRowsAtOnce = 256, kVerticesAtOnce = 64;
 constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows
+constexpr size_t kMixedSampleShift = kSampleShift - 1;  // of which half are chosen
 // Of decoded rows that a thread keeps, and of those of all leaders.
 constexpr size_t kBytesTogether = size_t(4) << 20, kLeaderBytes = size_t(16) << 20;
 constexpr size_t kSpareBytes = size_t(32) << 20;
@@ -100,9 +101,9 @@ class Nearest {
     std::array<std::mutex, 256> mutexes_;
 };
 
-// Rows go by numbers, their places in a random order: 0 .. m - 1 are a sample for any m. Near rows
-// alone would make a graph without long links, so a sample is linked by itself, too, and a sample
-// of that, and so on.
+// Rows go by numbers, their places in a random order, of inner products mixed with that of their
+// lengths: 0 .. m - 1 are a sample for any m. Near rows alone would make a graph without long
+// links, so a sample is linked by itself, too, and a sample of that, and so on.
 class Builder {
   public:
     Builder(Graph& graph, const Flat& rows, const Words& vertices, size_t bytes_beside, size_t told,
@@ -116,17 +117,19 @@ class Builder {
                                             kMostTogether / 8, kMostTogether)),
           groups_of_row_(std::clamp<size_t>(graph.settings().ef_construction / kEfPerGroup,
                                             kLeastGroups, kMostGroups)),
-          alpha_(float(alpha_of_squares(graph.settings(), rows.codec().metric()))) {
+          alpha_(float(alpha_of_squares(graph.settings(), rows.codec().metric()))),
+          products_(rows.codec().metric() == Metric::kIp) {
         for_each_bit(vertices.data(), 0, 64 * vertices.size(),
                      [&](size_t slot) { slots_.push_back(uint32_t(slot)); });
         Random random(graph.settings().seed);
         shuffle(random, std::span(slots_));
         part_.emplace(watch, (groups_of_row_ + kChoosing + kLinkingBack) * slots_.size(), told);
+        if (products_) mix_in_longest();
     }
 
     void run() {
         const size_t most = most_candidates();
-        for (size_t n = slots_.size();; n >>= kSampleShift) {
+        for (size_t n = slots_.size();; n >>= products_ ? kMixedSampleShift : kSampleShift) {
             samples_.push_back(std::make_unique<Nearest>(n, most));
             link_sample(*samples_.back());
             if (n <= most_together_) break;
@@ -190,6 +193,7 @@ class Builder {
 
     // -------------------------------------------------------------------------- groups
 
+    void mix_in_longest();
     void link_sample(Nearest& sample);
     void take_leaders(std::span<const uint32_t> numbers, size_t n, Gathered& leaders) const;
     void find_leaders(std::span<const uint32_t> numbers, const Gathered& leaders, size_t most,
@@ -213,6 +217,7 @@ class Builder {
     Watch* const watch_;
     const size_t most_together_, groups_of_row_;
     const float alpha_;  // of squares
+    const bool products_;
     Numbers slots_;      // by number
     Numbers order_;      // numbers, near rows together
     std::vector<std::unique_ptr<Nearest>> samples_;
@@ -231,6 +236,37 @@ std::vector<Numbers> grouped(std::span<const uint32_t> numbers, size_t n_leaders
     for (size_t g = 0; g < n_leaders; ++g) groups[g].reserve(sizes[g]);
     for (size_t i = 0; i < nearest.size(); ++i) groups[nearest[i]].push_back(numbers[i / most]);
     return groups;
+}
+
+// The largest inner products are those with long rows, whatever the query. So walks begin at the
+// longest, and half of a sample are the longest: to find .99 of gloss-svd a quarter of the rows are
+// scored that were. The other half leads to places that have no long rows.
+void Builder::mix_in_longest() {
+    const size_t n = slots_.size();
+    std::vector<Candidate> longest(n);  // at minus their squared length
+    for_pieces(n, kRowsAtOnce, [&](size_t begin, size_t end) {
+        Gathered& rows = scratch().rows;
+        rows.take(std::span(slots_).subspan(begin, end - begin));
+        for (size_t i = begin; i < end; ++i) {
+            rows.distances_from(i - begin, {uint32_t(i - begin)}, &longest[i].distance);
+            longest[i].number = uint32_t(i);
+        }
+    });
+    std::sort(longest.begin(), longest.end());
+    Numbers mixed;
+    Words taken(words_for(n));
+    const auto take = [&](uint32_t number) {
+        if (test_bit(taken.data(), number)) return false;
+        set_bit(taken.data(), number);
+        mixed.push_back(slots_[number]);
+        return true;
+    };
+    uint32_t random = 0;  // the first number that may not be taken yet
+    for (const Candidate& row : longest) {
+        take(row.number);
+        while (mixed.size() > kMostEntries && random < n && !take(random)) ++random;
+    }
+    slots_.swap(mixed);
 }
 
 void Builder::take_leaders(std::span<const uint32_t> numbers, size_t n, Gathered& leaders) const {
