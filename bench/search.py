@@ -98,6 +98,8 @@ class Run:
     def run(self, again: bool) -> None:
         """Do what isn't done."""
         records = self.records
+        for title in records.keys() - {build.title for build in all_builds(self.data)}:
+            del records[title]  # isn't compared any more
         if again or not self.done():
             for title, build in self.builds.items():
                 old = records.get(title, {}).get("version")
