@@ -26,7 +26,7 @@ constexpr size_t kEfPerGroup = 10, kLeastGroups = 4, kMostGroups = 32;
 constexpr size_t kCandidatesPerGroup = 3;
 constexpr size_t kMostLeaders = 4096;
 constexpr size_t kRowsAtOnce = 256, kVerticesAtOnce = 64;
-constexpr size_t kSampleShift = 4;  // a sample has 1/16 of the rows
+constexpr size_t kSampleShift = 4;                      // a sample has 1/16 of the rows
 constexpr size_t kMixedSampleShift = kSampleShift - 1;  // of which half are chosen
 // Of decoded rows that a thread keeps, and of those of all leaders.
 constexpr size_t kBytesTogether = size_t(4) << 20, kLeaderBytes = size_t(16) << 20;
@@ -218,8 +218,8 @@ class Builder {
     const size_t most_together_, groups_of_row_;
     const float alpha_;  // of squares
     const bool products_;
-    Numbers slots_;      // by number
-    Numbers order_;      // numbers, near rows together
+    Numbers slots_;  // by number
+    Numbers order_;  // numbers, near rows together
     std::vector<std::unique_ptr<Nearest>> samples_;
     std::optional<WatchedPart> part_;
     std::mutex mutex_;
