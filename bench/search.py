@@ -104,7 +104,8 @@ class Run:
             for title, build in self.builds.items():
                 old = records.get(title, {}).get("version")
                 # Where there is no index the rest may be of another machine.
-                here = self.index_path(build).exists()
+                failed = "failed" in records.get(title, {})
+                here = failed or self.index_path(build).exists()
                 if again or not here or old != self.versions[build.library]:
                     records.pop(title, None)
         for title, record in self.selected().items():
@@ -123,6 +124,7 @@ class Run:
                 progress.update(task, advance=1, refresh=True)
         if not self.done():
             self.measure()
+        self.store()
 
     def selected(self) -> curves.Records:
         """Return the records of the selected builds, without those that failed."""

@@ -69,9 +69,10 @@ def tune_points(record: dict[str, Any], curve: str) -> Points:
 def choices(records: Records, target: float, *, among_reported: bool = False) -> dict[str, Choice]:
     """Return each engine's fastest build and curve at a recall, by the queries that tune.
 
-    Of an engine that doesn't reach it, those that come nearest.
+    Those that reach it by MARGIN come before the others, and of an engine that doesn't reach it,
+    those that come nearest.
     """
-    best: dict[str, tuple[tuple[float, float], Choice]] = {}
+    best: dict[str, tuple[tuple[float, bool, float], Choice]] = {}
     for title, record in records.items():
         for curve in record.get("tune", {}):
             if among_reported and not rounds_of(records, Choice(title, curve)):
@@ -80,7 +81,8 @@ def choices(records: Records, target: float, *, among_reported: bool = False) ->
             us = us_at(points, target)
             most = max(recall for recall, _ in points)
             # Compared by what is missing in recall, then by time.
-            rank = (max(target + MARGIN - most, 0.0), math.inf if us is None else us)
+            safe = most >= target + MARGIN
+            rank = (max(target - most, 0.0), not safe, math.inf if us is None else us)
             found = best.get(record["engine"])
             if found is None or rank < found[0]:
                 best[record["engine"]] = (rank, Choice(title, curve))

@@ -26,13 +26,15 @@ n, dim, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 settings = {
     "flat": {},
     "graph": {"layout": nb.Graph(degree=256, ef_construction=16)},
+    "products": {"layout": nb.Graph(degree=256, ef_construction=16)},
     "codes": {"codec": nb.SQ(4)},  # whose sample takes more than all that is kept
 }[kind]
 rows = np.random.default_rng(0).standard_normal((3 * n, dim), dtype=np.float32)
-first = nb.Index(dim, "l2", **settings)
+metric = "ip" if kind == "products" else "l2"
+first = nb.Index(dim, metric, **settings)
 first.add(rows[:2100])  # what a library takes when its code is first run
 first.search(rows[:10], 3)
-index = nb.Index(dim, "l2", **settings)
+index = nb.Index(dim, metric, **settings)
 for what, change in (
     ("add to nothing", lambda: index.add(rows[:n])),
     ("add as many", lambda: index.add(rows[n : 2 * n])),
@@ -50,6 +52,7 @@ for what, change in (
     [
         ("flat", 120_000, 256),
         ("graph", 40_000, 16),
+        ("products", 40_000, 16),
         ("codes", 17_000, 900),
     ],
 )

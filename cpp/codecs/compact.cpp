@@ -13,7 +13,6 @@
 #include "codecs/compact_train.h"
 #include "codecs/grid.h"
 #include "codecs/learn.h"
-#include "codecs/pq.h"
 #include "codecs/small_float.h"
 
 namespace nearbit {

@@ -33,7 +33,7 @@ struct CompactModel {
     bool unit_rows;  // directions, and queries only for cosine
     bool centred;    // less the mean
     bool random;     // errors are by chance, as the rotation is
-    bool unbiased;   // products with rows, over those; else code and row are equally long
+    bool unbiased;   // products with rows, over rotations; else code and row are equally long
 
     std::vector<float> mean;  // c: zeros unless rows are centred
     CompactParts parts{Transform::identity(1), nullptr};

@@ -247,13 +247,16 @@ void Builder::mix_in_longest() {
     for_pieces(n, kRowsAtOnce, [&](size_t begin, size_t end) {
         Gathered& rows = scratch().rows;
         rows.take(std::span(slots_).subspan(begin, end - begin));
+        Numbers itself(1);
         for (size_t i = begin; i < end; ++i) {
-            rows.distances_from(i - begin, {uint32_t(i - begin)}, &longest[i].distance);
+            itself[0] = uint32_t(i - begin);
+            rows.distances_from(i - begin, itself, &longest[i].distance);
             longest[i].number = uint32_t(i);
         }
     });
     std::sort(longest.begin(), longest.end());
     Numbers mixed;
+    mixed.reserve(n);
     Words taken(words_for(n));
     const auto take = [&](uint32_t number) {
         if (test_bit(taken.data(), number)) return false;

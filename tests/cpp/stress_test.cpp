@@ -235,7 +235,7 @@ class Stress {
                     give(held, out), give(others, in);
                     break;
                 default:
-                    if (round % 25 == 24) index_.compact(nullptr);
+                    if (round % 20 == 14) index_.compact(nullptr);
                     give(held, out), give(others, in);
                     if (round % 10 == 9) renew(held, random);
             }
