@@ -415,7 +415,7 @@ class Usearch:
 
 
 def usearch_engines(data: Set) -> Iterator[Build]:
-    """Its graph over float32, over its own choice, and over int8 where these keep what counts."""
+    """Its graph over float32, over its own choice, and over something smaller; or bits."""
     # Its int8 are of unit rows, whatever a row's norm was.
     floats = ("f32", None, "i8" if data.metric == "cosine" else "f16")
     for dtype in ("b1",) if data.is_bits else floats:
