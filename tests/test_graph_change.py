@@ -262,6 +262,31 @@ def test_slots_are_used_again_in_small_changes(how, rng):
     assert_linked(index)
 
 
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_a_graph_that_changed_finds_about_as_much_as_one_built_anew(metric):
+    """Rows of different lengths, some far from all others, at the least ef there is."""
+    rng = np.random.default_rng(0)
+    n, dim = 3000, 16
+    rows = rng.standard_normal((2 * n, dim)) * rng.lognormal(0, 0.5, (2 * n, 1))
+    queries = rng.standard_normal((400, dim)) * rng.lognormal(0, 0.5, (400, 1))
+    live = np.arange(2 * n) < n
+    index = nb.Index(dim, metric, "graph")
+    index.add(rows[live], ids=np.flatnonzero(live))
+    for _ in range(50):
+        gone = rng.choice(np.flatnonzero(live), n // 50, replace=False)
+        come = rng.choice(np.flatnonzero(~live), n // 50, replace=False)
+        index.remove(gone)
+        index.add(rows[come], ids=come)
+        live[gone], live[come] = False, True
+    anew = nb.Index(dim, metric, "graph")
+    anew.add(rows[live], ids=np.flatnonzero(live))
+    truth = anew.search(queries, 10, exact=True)
+    changed, built = (
+        nb.metrics.recall(side.search(queries, 10, ef=10), truth) for side in (index, anew)
+    )
+    assert changed >= built - 0.03
+
+
 def test_compact_frees_slots_and_keeps_answers_good(kind, rng):
     index = filled(kind)[0].copy()
     index.add(kind.rows(1500, rng))

@@ -13,8 +13,7 @@ namespace {
 // already, and a fiftieth of all (ParlayANN); but so many that threads have something to do. So
 // many of them look at each other one by one, or those of a new place far away would not be linked.
 constexpr size_t kLeastTogether = 256, kShareTogether = 50, kSeeEachOther = 256;
-constexpr size_t kAtOnce = 8;     // vertices to a task
-constexpr size_t kShareLeft = 8;  // of a row
+constexpr size_t kAtOnce = 8;  // vertices to a task
 // Dead vertices that a walk for candidates passes; each that comes moves half of the others.
 constexpr size_t kMostDeadKept = 8192;
 
@@ -24,10 +23,16 @@ size_t most_children(size_t degree) {
     return degree / 2;
 }
 
-// Room is left for links back, each of which would have all others chosen anew: changes take .6 of
-// the time for it.
+// How many links a vertex chooses, and how many it has before each that comes replaces one. What
+// these are worth: docs/measurements.md.
+size_t least_chosen(size_t degree) {
+    return degree / 2;
+}
 size_t most_chosen(size_t degree) {
-    return degree - (degree + kShareLeft - 1) / kShareLeft;
+    return degree - (degree + 7) / 8;
+}
+size_t most_without_replacing(size_t degree) {
+    return degree * 5 / 8;
 }
 
 }  // namespace
@@ -63,6 +68,7 @@ Linker::Linker(Graph& graph, const Flat& rows, Words linkable, size_t first_own,
       first_own_(first_own),
       threads_(threads),
       watch_(watch),
+      alpha_(alpha_of_squares(graph.settings(), rows.codec().metric())),
       plain_(rows.codec().refines()
                  ? make_codec("float32", rows.codec().dim(), metric_name(rows.codec().metric()))
                  : nullptr),
@@ -148,22 +154,28 @@ class Linker::Among {
 
 // A candidate is left out if one that was chosen before is nearer to it than the vertex itself by
 // the factor alpha (Subramanya et al. 2019, DiskANN). A candidate at the place of a chosen one is
-// left out, so that equal rows don't fill each other's links.
+// left out, so that equal rows don't fill each other's links. But a row far from all others, of
+// which the nearest lies on the way to the rest, takes some of these, or it would hardly be found.
 void Linker::select(std::vector<Link>& candidates) const {
-    const size_t most = most_chosen(graph_.degree());
-    const double alpha = alpha_of_squares(graph_.settings(), rows_.codec().metric());
+    const size_t most = most_chosen(graph_.degree()), least = least_chosen(graph_.degree());
     size_t n_kept_left = 0;
     for (const Link& link : candidates) n_kept_left += link.kept;
-    std::vector<Link> chosen;
+    std::vector<Link> chosen, covered;
     Among among(rows_, plain_.get());
     for (const Link& link : candidates) {
         n_kept_left -= link.kept;
         if (!link.kept && chosen.size() + n_kept_left >= most) continue;
         among.look_at(link.slot);
-        if (!link.kept && among.covers(link.distance / alpha)) continue;
+        if (!link.kept && among.covers(link.distance / alpha_)) {
+            covered.push_back(link);
+            continue;
+        }
         among.choose();
         chosen.push_back(link);
         if (chosen.size() >= most && n_kept_left == 0) break;
+    }
+    for (size_t i = 0; i < covered.size() && chosen.size() < least; ++i) {
+        chosen.push_back(covered[i]);
     }
     candidates = std::move(chosen);
 }
@@ -307,7 +319,8 @@ void Linker::enter(uint32_t slot) {
     if (at != 0 && at < kMostEntries) entries_[at] = slot;
 }
 
-// orphans: to them go the vertices that have the target as parent but find no room.
+// Links back to those that chose a vertex: all that there is room for, then each in the place of
+// another. orphans: to them go the vertices that have the target as parent but find no room.
 void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans) {
     const size_t degree = graph_.degree();
     uint32_t* const to = row(target);
@@ -321,15 +334,15 @@ void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<u
         return std::find(to, to + n_links, link.source) == to + n_links;
     });
     for (const Back& link : fresh) n_new_children += is_child(link.source);
-    if (n_links + fresh.size() <= degree && n_children + n_new_children <= most_children(degree)) {
+    if (n_links + fresh.size() <= most_without_replacing(degree) &&
+        n_children + n_new_children <= most_children(degree)) {
         for (const Back& link : fresh) to[n_links++] = link.source;
         return;
     }
-    const auto from = scorer(target);
-    std::vector<Link> candidates;
-    for (size_t i = 0; i < n_links; ++i) {
-        candidates.push_back({distance(*from, to[i]), to[i], is_child(to[i])});
-    }
+    std::vector<double> distances(n_links);
+    rows_.distances(*scorer(target), 0, to, n_links, distances.data());
+    std::vector<Link> chosen;
+    for (size_t i = 0; i < n_links; ++i) chosen.push_back({distances[i], to[i], is_child(to[i])});
     for (const Back& link : fresh) {
         bool child = is_child(link.source);
         if (child && n_children >= most_children(degree)) {
@@ -337,11 +350,39 @@ void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<u
             child = false;
         }
         n_children += child;
-        candidates.push_back({link.distance, link.source, child});
+        make_place_for({link.distance, link.source, child}, chosen);
     }
-    std::sort(candidates.begin(), candidates.end());
-    select(candidates);
-    put(to, candidates);
+    put(to, chosen);
+}
+
+// Adds a link to those of a vertex. If that has enough, one that is no child's makes place: the
+// farthest of those that are no longer needed beside the new one, or else the farthest of all; or
+// it is the new one that isn't needed.
+void Linker::make_place_for(const Link& fresh, std::vector<Link>& chosen) const {
+    if (chosen.size() < most_without_replacing(graph_.degree())) {
+        chosen.push_back(fresh);
+        return;
+    }
+    std::vector<uint32_t> others;
+    for (const Link& link : chosen) others.push_back(link.slot);
+    std::vector<double> distances(others.size());
+    rows_.distances(*scorer(fresh.slot), 0, others.data(), others.size(), distances.data());
+    Link* farthest = nullptr;
+    Link* farthest_covered = nullptr;
+    bool is_covered = false;
+    for (size_t i = 0; i < chosen.size(); ++i) {
+        Link& link = chosen[i];
+        is_covered |= link < fresh && distances[i] <= fresh.distance / alpha_;
+        if (link.kept) continue;
+        if (farthest == nullptr || *farthest < link) farthest = &link;
+        if (!(fresh < link) || distances[i] > link.distance / alpha_) continue;
+        if (farthest_covered == nullptr || *farthest_covered < link) farthest_covered = &link;
+    }
+    if (farthest_covered != nullptr) {
+        *farthest_covered = fresh;
+    } else if (farthest != nullptr && (fresh.kept || (!is_covered && fresh < *farthest))) {
+        *farthest = fresh;
+    }
 }
 
 void Linker::put(uint32_t* to, const std::vector<Link>& chosen) const {
@@ -453,6 +494,20 @@ bool Linker::leads_to_dead(uint32_t slot) const {
     return false;
 }
 
+// What links a vertex has stays: others chose some of them, and would have no link to them.
+void Linker::keep_own(uint32_t slot, std::vector<Link>& found) const {
+    const uint32_t* const own = links(slot);
+    const uint32_t* const end = own + graph_.degree();
+    size_t n_kept = 0;
+    for (const Link& link : found) n_kept += link.kept;
+    for (Link& link : found) {
+        if (link.kept || n_kept == graph_.degree() || std::find(own, end, link.slot) == end)
+            continue;
+        link.kept = true;
+        ++n_kept;
+    }
+}
+
 bool Linker::repair(uint32_t slot) {
     if (!leads_to_dead(slot)) return false;
     std::vector<Link> found = around_dead(slot);
@@ -468,6 +523,7 @@ bool Linker::repair(uint32_t slot) {
     try {
         for (const uint32_t child : children) graph_.parents_[child] = slot;
         for (const uint32_t orphan : orphans) graph_.parents_[orphan] = kNoSlot;
+        keep_own(slot, found);
         select(found);
         put(row(slot), found);
         for (const uint32_t orphan : orphans) attach(orphan, slot);
@@ -495,6 +551,7 @@ std::unique_ptr<Graph> Linker::without_dead() {
             }
             if (linkable(uint32_t(slot))) found = around_dead(uint32_t(slot));
             for (Link& link : found) link.kept = false;
+            keep_own(uint32_t(slot), found);
             select(found);
             put(to, found);
         }

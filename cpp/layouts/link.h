@@ -55,7 +55,7 @@ class Linker {
     struct Link {
         double distance;
         uint32_t slot;
-        bool kept;  // whatever else there is: a child's
+        bool kept;  // whatever else there is
 
         bool operator<(const Link& other) const {
             return distance != other.distance ? distance < other.distance : slot < other.slot;
@@ -83,12 +83,14 @@ class Linker {
     // Of candidates in order, which become those that shorten the way to themselves.
     void select(std::vector<Link>& candidates) const;
     void add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans);
+    void make_place_for(const Link& fresh, std::vector<Link>& chosen) const;
     void put(uint32_t* to, const std::vector<Link>& chosen) const;
     void enter(uint32_t slot);
     void adopt(uint32_t slot);
     void attach(uint32_t slot, uint32_t at);
     bool leads_to_dead(uint32_t slot) const;
     std::vector<Link> around_dead(uint32_t slot) const;
+    void keep_own(uint32_t slot, std::vector<Link>& found) const;
     void find_parents();
 
     Graph& graph_;
@@ -96,6 +98,7 @@ class Linker {
     Words linkable_;
     const size_t first_own_, threads_;
     Watch* const watch_;
+    const double alpha_;                        // of squares
     const std::shared_ptr<const Codec> plain_;  // of decoded rows; null: they are what they are
     std::unordered_map<uint32_t, size_t> staged_at_;
     std::vector<uint32_t> staged_slots_, staged_;
