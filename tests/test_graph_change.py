@@ -217,7 +217,8 @@ def test_slots_are_used_again(kind, rng):
         lived, new = (
             nb.metrics.recall(one.search(queries, 10, ef=64), truth) for one in (index, fresh)
         )
-        assert lived >= new - 0.04  # rows of noise; of real ones, see bench/streaming.py
+        # Rows of noise, of which a tenth less are scored; of real ones, see bench/streaming.py.
+        assert lived >= new - 0.05
     assert nb.metrics.recall(index.search(queries, 10, ef=150), truth) >= 0.9
     assert_linked(index)
 

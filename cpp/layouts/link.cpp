@@ -9,11 +9,11 @@
 namespace nearbit {
 namespace {
 
-// Vertices inserted together don't find each other on the graph: at most as many as there are
-// already, and a fiftieth of all (ParlayANN); but so many that threads have something to do. So
-// many of them look at each other one by one, or those of a new place far away would not be linked.
-constexpr size_t kLeastTogether = 256, kShareTogether = 50, kSeeEachOther = 256;
-constexpr size_t kAtOnce = 8;  // vertices to a task
+// Vertices inserted together don't find each other on the graph, so they look at each other one by
+// one: at most as many as there are already, and so few that a new place is not all of one batch,
+// which would lead to itself. But so many that threads have something to do.
+constexpr size_t kMostTogether = 64;
+constexpr size_t kAtOnce = 2;  // vertices to a task
 // Dead vertices that a walk for candidates passes; each that comes moves half of the others.
 constexpr size_t kMostDeadKept = 8192;
 
@@ -228,10 +228,8 @@ void Linker::insert(std::vector<uint32_t> slots, size_t told) {
         part.advance(1);
         at = 1;
     }
-    const size_t n_there = count_bits(linkable_);
-    const size_t most = std::max(kLeastTogether, (n_there + slots.size()) / kShareTogether);
     for (size_t n; at < slots.size(); at += n) {
-        n = std::min({size_t(n_entered_), most, slots.size() - at});
+        n = std::min({size_t(n_entered_), kMostTogether, slots.size() - at});
         insert_some(slots.data() + at, n, part);
     }
 }
@@ -244,7 +242,7 @@ void Linker::for_each_at_once(size_t n, Work work) {
     });
 }
 
-// Each finds its links on the graph as it is, and among some that come with it; then those that
+// Each finds its links on the graph as it is, and among those that come with it; then those that
 // they chose link back.
 void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
     for (size_t i = 0; i < n; ++i) row(slots[i]);  // all staged, before several threads write them
@@ -257,8 +255,7 @@ void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
             const auto from = scorer(slot);
             std::vector<Link> chosen = candidates_for(slot, *from);
             const Link parent = chosen[0];  // not of those that come now, which could form a ring
-            const size_t first = i / kSeeEachOther * kSeeEachOther;
-            see(slot, *from, {slots + first, std::min(kSeeEachOther, n - first)}, chosen);
+            see(slot, *from, {slots, n}, chosen);
             select(chosen);
             // So that a way leads out of a place that is new.
             if (std::none_of(chosen.begin(), chosen.end(), [&](const Link& link) {
