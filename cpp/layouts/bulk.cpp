@@ -527,7 +527,7 @@ void Builder::choose(const Numbers& vertices, const std::vector<Numbers>& candid
     }
 }
 
-// As Linker::select does; what each covers is left out as soon as it is chosen.
+// By the rule of Linker::select, but without a least; what each covers is left out at once.
 void Builder::select(const Numbers& places, std::vector<float>& distances, size_t vertex,
                      Gathered& gathered, Numbers& chosen) const {
     distances.resize(places.size());

@@ -25,7 +25,7 @@ namespace nearbit {
 struct GraphSettings {
     uint32_t degree = 32;            // most links of a vertex
     uint32_t ef_construction = 128;  // of the walk that finds what to link to
-    double alpha = 1.05;             // a link has to shorten the way by this factor
+    double alpha = 1.05;             // a link is to shorten the way by this factor
     uint64_t seed = 0;
 };
 constexpr uint32_t kLeastDegree = 4, kMostDegree = 512;

@@ -10,8 +10,8 @@ namespace nearbit {
 namespace {
 
 // Vertices inserted together don't find each other on the graph, so they look at each other one by
-// one: at most as many as there are already, and so few that a new place is not all of one batch,
-// which would lead to itself. But so many that threads have something to do.
+// one: at most as many as there are already, and so few that a new place comes in several batches,
+// as one would lead to itself. But so many that threads have something to do.
 constexpr size_t kMostTogether = 64;
 constexpr size_t kAtOnce = 2;  // vertices to a task
 // Dead vertices that a walk for candidates passes; each that comes moves half of the others.
@@ -23,16 +23,16 @@ size_t most_children(size_t degree) {
     return degree / 2;
 }
 
-// How many links a vertex chooses, and how many it has before each that comes replaces one. What
-// these are worth: docs/measurements.md.
+// How many links a vertex chooses, and how many it has before those that come are chosen among.
+// What these are worth: docs/measurements.md.
 size_t least_chosen(size_t degree) {
     return degree / 2;
 }
 size_t most_chosen(size_t degree) {
     return degree - (degree + 7) / 8;
 }
-size_t most_without_replacing(size_t degree) {
-    return degree * 5 / 8;
+size_t most_unchosen(size_t degree) {
+    return most_children(degree) + 2;
 }
 
 }  // namespace
@@ -154,8 +154,9 @@ class Linker::Among {
 
 // A candidate is left out if one that was chosen before is nearer to it than the vertex itself by
 // the factor alpha (Subramanya et al. 2019, DiskANN). A candidate at the place of a chosen one is
-// left out, so that equal rows don't fill each other's links. But a row far from all others, of
-// which the nearest lies on the way to the rest, takes some of these, or it would hardly be found.
+// left out, so that equal rows don't fill each other's links. But half a row is filled with those
+// left out: a row far from all others, of which one lies on the way to the rest, would have that
+// link alone, and hardly be found.
 void Linker::select(std::vector<Link>& candidates) const {
     const size_t most = most_chosen(graph_.degree()), least = least_chosen(graph_.degree());
     size_t n_kept_left = 0;
@@ -247,12 +248,14 @@ void Linker::for_each_at_once(size_t n, Work work) {
 void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
     for (size_t i = 0; i < n; ++i) row(slots[i]);  // all staged, before several threads write them
     const size_t most_backs = graph_.degree() + 1;
+    std::vector<std::unique_ptr<Scorer>> scorers(n);
     std::vector<Back> backs(n * most_backs);
     std::vector<size_t> n_backs(n);
     for_each_at_once(n, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
             const uint32_t slot = slots[i];
-            const auto from = scorer(slot);
+            scorers[i] = scorer(slot);
+            const Scorer* const from = scorers[i].get();
             std::vector<Link> chosen = candidates_for(slot, *from);
             const Link parent = chosen[0];  // not of those that come now, which could form a ring
             see(slot, *from, {slots, n}, chosen);
@@ -267,9 +270,10 @@ void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
             graph_.parents_[slot] = parent.slot;
             Back* const back = backs.data() + i * most_backs;
             size_t& n_own = n_backs[i];
-            back[n_own++] = {parent.slot, slot, parent.distance};
+            back[n_own++] = {parent.slot, slot, parent.distance, from};
             for (const Link& link : chosen) {
-                if (link.slot != parent.slot) back[n_own++] = {link.slot, slot, link.distance};
+                if (link.slot != parent.slot)
+                    back[n_own++] = {link.slot, slot, link.distance, from};
             }
         }
         part.advance(end - begin);
@@ -316,8 +320,8 @@ void Linker::enter(uint32_t slot) {
     if (at != 0 && at < kMostEntries) entries_[at] = slot;
 }
 
-// Links back to those that chose a vertex: all that there is room for, then each in the place of
-// another. orphans: to them go the vertices that have the target as parent but find no room.
+// Links back to those that chose a vertex. orphans: to them go the vertices that have the target as
+// parent but find no room.
 void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans) {
     const size_t degree = graph_.degree();
     uint32_t* const to = row(target);
@@ -331,7 +335,7 @@ void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<u
         return std::find(to, to + n_links, link.source) == to + n_links;
     });
     for (const Back& link : fresh) n_new_children += is_child(link.source);
-    if (n_links + fresh.size() <= most_without_replacing(degree) &&
+    if (n_links + fresh.size() <= most_unchosen(degree) &&
         n_children + n_new_children <= most_children(degree)) {
         for (const Back& link : fresh) to[n_links++] = link.source;
         return;
@@ -339,7 +343,10 @@ void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<u
     std::vector<double> distances(n_links);
     rows_.distances(*scorer(target), 0, to, n_links, distances.data());
     std::vector<Link> chosen;
-    for (size_t i = 0; i < n_links; ++i) chosen.push_back({distances[i], to[i], is_child(to[i])});
+    for (size_t i = 0; i < n_links; ++i) {
+        const bool kept = is_child(to[i]) || to[i] == graph_.parents_[target];
+        chosen.push_back({distances[i], to[i], kept});
+    }
     for (const Back& link : fresh) {
         bool child = is_child(link.source);
         if (child && n_children >= most_children(degree)) {
@@ -347,37 +354,45 @@ void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<u
             child = false;
         }
         n_children += child;
-        make_place_for({link.distance, link.source, child}, chosen);
+        make_place_for(link, child, chosen);
     }
     put(to, chosen);
 }
 
-// Adds a link to those of a vertex. If that has enough, one that is no child's makes place: the
-// farthest of those that are no longer needed beside the new one, or else the farthest of all; or
-// it is the new one that isn't needed.
-void Linker::make_place_for(const Link& fresh, std::vector<Link>& chosen) const {
-    if (chosen.size() < most_without_replacing(graph_.degree())) {
+// Adds a link to those of a vertex. If that has enough, the new one takes the place of the farthest
+// that it covers, or is left out if it is covered itself. If neither is so it is one more, or, of a
+// full row, takes the place of the farthest. What is kept are children, which have to be, and the
+// parent, which may be the only way out of a place that is new.
+void Linker::make_place_for(const Back& back, bool kept, std::vector<Link>& chosen) const {
+    const Link fresh = {back.distance, back.source, kept};
+    if (chosen.size() < most_unchosen(graph_.degree())) {
         chosen.push_back(fresh);
         return;
     }
-    std::vector<uint32_t> others;
+    std::vector<uint32_t> others = {fresh.slot};
     for (const Link& link : chosen) others.push_back(link.slot);
     std::vector<double> distances(others.size());
-    rows_.distances(*scorer(fresh.slot), 0, others.data(), others.size(), distances.data());
+    rows_.distances(*back.from, 0, others.data(), others.size(), distances.data());
+    // A row's distance to its own code, by codes that are estimates, is that to any equal row.
+    const auto covers = [&](size_t i, const Link& farther) {
+        return distances[i + 1] <= std::max(farther.distance / alpha_, distances[0]);
+    };
     Link* farthest = nullptr;
     Link* farthest_covered = nullptr;
     bool is_covered = false;
     for (size_t i = 0; i < chosen.size(); ++i) {
         Link& link = chosen[i];
-        is_covered |= link < fresh && distances[i] <= fresh.distance / alpha_;
+        is_covered |= link < fresh && covers(i, fresh);
         if (link.kept) continue;
         if (farthest == nullptr || *farthest < link) farthest = &link;
-        if (!(fresh < link) || distances[i] > link.distance / alpha_) continue;
+        if (!(fresh < link) || !covers(i, link)) continue;
         if (farthest_covered == nullptr || *farthest_covered < link) farthest_covered = &link;
     }
     if (farthest_covered != nullptr) {
         *farthest_covered = fresh;
-    } else if (farthest != nullptr && (fresh.kept || (!is_covered && fresh < *farthest))) {
+    } else if (!is_covered && chosen.size() < most_chosen(graph_.degree())) {
+        chosen.push_back(fresh);
+    } else if (farthest != nullptr && (kept || (!is_covered && fresh < *farthest))) {
         *farthest = fresh;
     }
 }
@@ -479,7 +494,10 @@ std::vector<Linker::Link> Linker::around_dead(uint32_t slot) const {
     std::sort(found.begin(), found.end());
     // Of a hundred, the farther ones are rarely chosen, and cost as much as the others to look at.
     size_t n_others = 0;
-    std::erase_if(found, [&](const Link& link) { return !link.kept && ++n_others > 2 * degree; });
+    std::erase_if(found, [&](const Link& link) {
+        if (link.kept || std::find(own, own + degree, link.slot) != own + degree) return false;
+        return ++n_others > 2 * degree;
+    });
     return found;
 }
 
@@ -491,7 +509,7 @@ bool Linker::leads_to_dead(uint32_t slot) const {
     return false;
 }
 
-// What links a vertex has stays: others chose some of them, and would have no link to them.
+// The links of a vertex to live ones stay: some were made for those they lead to.
 void Linker::keep_own(uint32_t slot, std::vector<Link>& found) const {
     const uint32_t* const own = links(slot);
     const uint32_t* const end = own + graph_.degree();

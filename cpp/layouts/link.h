@@ -65,6 +65,7 @@ class Linker {
     struct Back {
         uint32_t target, source;
         double distance;
+        const Scorer* from;  // the source
     };
 
     bool linkable(uint32_t slot) const { return test_bit(linkable_.data(), slot); }
@@ -80,10 +81,10 @@ class Linker {
     std::vector<Link> candidates_for(uint32_t slot, const Scorer& from) const;
     void see(uint32_t slot, const Scorer& from, std::span<const uint32_t> others,
              std::vector<Link>& candidates) const;
-    // Of candidates in order, which become those that shorten the way to themselves.
+    // Of candidates in order, which become those that shorten the way to themselves, and a few.
     void select(std::vector<Link>& candidates) const;
     void add_back(uint32_t target, const Back* back, size_t n, std::vector<uint32_t>& orphans);
-    void make_place_for(const Link& fresh, std::vector<Link>& chosen) const;
+    void make_place_for(const Back& back, bool kept, std::vector<Link>& chosen) const;
     void put(uint32_t* to, const std::vector<Link>& chosen) const;
     void enter(uint32_t slot);
     void adopt(uint32_t slot);

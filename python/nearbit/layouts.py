@@ -43,6 +43,7 @@ class Graph:
     alpha : float, 1 to 2, default 1.05
         An item is linked to another unless one that it is linked to already is nearer to that by
         this factor: with more, there are more links (Subramanya et al. 2019, DiskANN, algorithm 2).
+        Where that leaves few, an item added to a graph is linked to its nearest all the same.
         Of no effect for ip, whose distances are no lengths.
 
     Raises
