@@ -375,7 +375,7 @@ void Linker::make_place_for(const Back& back, bool kept, std::vector<Link>& chos
     rows_.distances(*back.from, 0, others.data(), others.size(), distances.data());
     // A row's distance to its own code, by codes that are estimates, is that to any equal row.
     const auto covers = [&](size_t i, const Link& farther) {
-        return distances[i + 1] <= std::max(farther.distance / alpha_, distances[0]);
+        return distances[i + 1] <= farther.distance / alpha_ || distances[i + 1] == distances[0];
     };
     Link* farthest = nullptr;
     Link* farthest_covered = nullptr;
