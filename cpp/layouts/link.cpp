@@ -272,8 +272,8 @@ void Linker::insert_some(const uint32_t* slots, size_t n, WatchedPart& part) {
             size_t& n_own = n_backs[i];
             back[n_own++] = {parent.slot, slot, parent.distance, from};
             for (const Link& link : chosen) {
-                if (link.slot != parent.slot)
-                    back[n_own++] = {link.slot, slot, link.distance, from};
+                if (link.slot == parent.slot) continue;
+                back[n_own++] = {link.slot, slot, link.distance, from};
             }
         }
         part.advance(end - begin);
@@ -360,9 +360,9 @@ void Linker::add_back(uint32_t target, const Back* back, size_t n, std::vector<u
 }
 
 // Adds a link to those of a vertex. If that has enough, the new one takes the place of the farthest
-// that it covers, or is left out if it is covered itself. If neither is so it is one more, or, of a
-// full row, takes the place of the farthest. What is kept are children, which have to be, and the
-// parent, which may be the only way out of a place that is new.
+// that it covers, or is left out if it is covered itself. If neither is so it is one more, or, of
+// most_chosen, takes the place of the farthest. What is kept are children, which have to be, and
+// the parent, which may be the only way out of a place that is new.
 void Linker::make_place_for(const Back& back, bool kept, std::vector<Link>& chosen) const {
     const Link fresh = {back.distance, back.source, kept};
     if (chosen.size() < most_unchosen(graph_.degree())) {
