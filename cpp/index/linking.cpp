@@ -119,8 +119,12 @@ void Index::repair_links(const Writing& writing, size_t n_rows, Watch* watch) {
                                    graph.n_slots(), 1, nullptr);
                 }
                 if (linker->repair(slot)) {
-                    const Exclusive guard(lock_);
-                    linker->apply(0, linker->n_staged());
+                    for (size_t end = linker->n_staged(); end != 0;) {
+                        const size_t begin = end - std::min(end, kExclusiveRows);
+                        const Exclusive guard(lock_);
+                        linker->apply(begin, end);
+                        end = begin;
+                    }
                     linker->clear_staged();
                 }
             } catch (...) {

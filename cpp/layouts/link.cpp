@@ -418,34 +418,43 @@ void Linker::adopt(uint32_t slot) {
         graph_.parents_[slot] = own[i];
         return;
     }
-    attach(slot, parent);
+    graph_.parents_[slot] = kNoSlot;
+    attach({&slot, 1}, parent);
 }
 
-// Makes a vertex that has no parent a child of another, which is not below it, or, where that has
-// children enough, of the first below that one that has not. There is one: children end somewhere.
-void Linker::attach(uint32_t slot, uint32_t at) {
-    graph_.parents_[slot] = kNoSlot;
+// Makes a vertex a child of another, unless that has children enough. A new link takes the place of
+// the last that leads to no child.
+bool Linker::give_child(uint32_t parent, uint32_t slot) {
+    const size_t degree = graph_.degree();
+    const uint32_t* const to = links(parent);
+    size_t place = degree, n_children = 0;
+    for (size_t i = 0; i < degree; ++i) {
+        if (to[i] != kNoSlot && graph_.parents_[to[i]] == parent) {
+            ++n_children;
+        } else {
+            place = i;
+        }
+        if (to[i] == kNoSlot) break;
+    }
+    if (n_children >= most_children(degree)) return false;
+    if (std::find(to, to + degree, slot) == to + degree) row(parent)[place] = slot;
+    graph_.parents_[slot] = parent;
+    return true;
+}
+
+// Makes vertices that have no parents children of another, which is not below them, or, where that
+// has children enough, of the first below that one that have not. There are such: children end
+// somewhere.
+void Linker::attach(std::span<const uint32_t> slots, uint32_t at) {
     std::vector<uint32_t> queue = {at};
-    for (size_t i = 0;; ++i) {
-        const uint32_t parent = queue[i];
-        const uint32_t* const to = links(parent);
-        size_t place = graph_.degree(), n_children = 0;
-        for (size_t j = 0; j < graph_.degree(); ++j) {
-            if (to[j] == kNoSlot || to[j] == slot) {
-                place = j;
-                break;
-            }
-            if (graph_.parents_[to[j]] == parent) {
-                ++n_children;
-                queue.push_back(to[j]);
-            } else {
-                place = j;
+    size_t i = 0;
+    for (const uint32_t slot : slots) {
+        for (; !give_child(queue[i], slot); ++i) {
+            const uint32_t* const to = links(queue[i]);
+            for (size_t j = 0; j < graph_.degree() && to[j] != kNoSlot; ++j) {
+                if (graph_.parents_[to[j]] == queue[i]) queue.push_back(to[j]);
             }
         }
-        if (place == graph_.degree() || n_children >= most_children(graph_.degree())) continue;
-        row(parent)[place] = slot;
-        graph_.parents_[slot] = parent;
-        return;
     }
 }
 
@@ -541,7 +550,7 @@ bool Linker::repair(uint32_t slot) {
         keep_own(slot, found);
         select(found);
         put(row(slot), found);
-        for (const uint32_t orphan : orphans) attach(orphan, slot);
+        attach(orphans, slot);
     } catch (...) {  // out of memory: the links are as they were, and so are parents
         for (size_t i = 0; i < children.size(); ++i) {
             graph_.parents_[children[i]] = parents_before[i];
@@ -623,7 +632,7 @@ void Linker::find_parents() {
             return to == kNoSlot || test_bit(reached.data(), to);
         });
         const bool found = near != own + degree && *near != kNoSlot;
-        attach(slot, found ? *near : candidates_for(slot, *scorer(slot))[0].slot);
+        attach({&slot, 1}, found ? *near : candidates_for(slot, *scorer(slot))[0].slot);
         reach(slot);
     }
 }

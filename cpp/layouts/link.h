@@ -33,8 +33,9 @@ class Linker {
     // watch's work that is.
     void insert(std::vector<uint32_t> slots, size_t told);
 
-    // Takes dead vertices out of a vertex's links; to be applied before anything else. False: there
-    // are none.
+    // Takes dead vertices out of a vertex's links; to be applied before anything else, from the
+    // last staged row to the first, which is the vertex's own: what it leads to by way of dead ones
+    // is linked elsewhere by then. False: there are none.
     bool repair(uint32_t slot);
 
     // The graph of the linkable vertices alone, in the same slots.
@@ -88,7 +89,8 @@ class Linker {
     void put(uint32_t* to, const std::vector<Link>& chosen) const;
     void enter(uint32_t slot);
     void adopt(uint32_t slot);
-    void attach(uint32_t slot, uint32_t at);
+    bool give_child(uint32_t parent, uint32_t slot);
+    void attach(std::span<const uint32_t> slots, uint32_t at);
     bool leads_to_dead(uint32_t slot) const;
     std::vector<Link> around_dead(uint32_t slot) const;
     void keep_own(uint32_t slot, std::vector<Link>& found) const;
