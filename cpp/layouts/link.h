@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -13,6 +14,12 @@
 #include "layouts/walk.h"
 
 namespace nearbit {
+
+// The other links of a vertex lead elsewhere: with as many children as links, the first of many
+// equal rows would lead to these alone.
+inline size_t most_children(size_t degree) {
+    return degree / 2;
+}
 
 // A change of a graph that is made aside: rows of links that readers look at are changed in copies,
 // which apply() puts in their places while readers are kept out. Rows from first_own on nobody
@@ -76,8 +83,7 @@ class Linker {
     std::unique_ptr<Scorer> scorer(uint32_t slot) const;
     double distance(const Scorer& from, uint32_t to) const;
 
-    template <class Work>
-    void for_each_at_once(size_t n, Work work);
+    void for_each_at_once(size_t n, const std::function<void(size_t begin, size_t end)>& work);
     void insert_some(const uint32_t* slots, size_t n, WatchedPart& part);
     std::vector<Link> candidates_for(uint32_t slot, const Scorer& from) const;
     void see(uint32_t slot, const Scorer& from, std::span<const uint32_t> others,
@@ -88,13 +94,17 @@ class Linker {
     void make_place_for(const Back& back, bool kept, std::vector<Link>& chosen) const;
     void put(uint32_t* to, const std::vector<Link>& chosen) const;
     void enter(uint32_t slot);
+
+    // Parents (link_parents.cpp).
     void adopt(uint32_t slot);
     bool give_child(uint32_t parent, uint32_t slot);
     void attach(std::span<const uint32_t> slots, uint32_t at);
+    void find_parents();
+
+    // Dead vertices (link_dead.cpp).
     bool leads_to_dead(uint32_t slot) const;
     std::vector<Link> around_dead(uint32_t slot) const;
     void keep_own(uint32_t slot, std::vector<Link>& found) const;
-    void find_parents();
 
     Graph& graph_;
     const Flat& rows_;
