@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace nearbit {
 
@@ -11,7 +12,8 @@ namespace nearbit {
 inline void prefetch(const void* bytes, size_t n) {
     constexpr size_t kLine = 64;
     const char* const first = static_cast<const char*>(bytes);
-    for (size_t at = 0; at < n; at += kLine) __builtin_prefetch(first + at);
+    const char* line = first - reinterpret_cast<uintptr_t>(first) % kLine;
+    for (; line < first + n; line += kLine) __builtin_prefetch(line);
     asm volatile("");
 }
 #else
