@@ -6,8 +6,8 @@
 
 namespace nearbit {
 
-// Begins to fetch n bytes. Without the empty assembly GCC takes this, and what only calls this, for
-// functions that do nothing, and leaves out calls of them.
+// Begins to fetch the lines that n bytes lie in. Without the empty assembly GCC takes this, and
+// what only calls this, for functions that do nothing, and leaves out calls of them.
 #if defined(__GNUC__)
 inline void prefetch(const void* bytes, size_t n) {
     constexpr size_t kLine = 64;

@@ -19,6 +19,13 @@ constexpr size_t kLinkAllShare = 4;
 // row doesn't pay for a million that were removed.
 constexpr size_t kLeastSteps = 1000, kStepsForARow = 80;
 
+void apply_staged(Linker& linker, RwLock& lock) {
+    for (size_t at = 0; at < linker.n_staged(); at += kExclusiveRows) {
+        const Exclusive guard(lock);
+        linker.apply(at, std::min(linker.n_staged(), at + kExclusiveRows));
+    }
+}
+
 }  // namespace
 
 bool Index::Linking::links(const Store& store, size_t n_added) {
@@ -63,10 +70,7 @@ Index::Linking::Linking(Store& store, const std::vector<uint32_t>& reused, size_
 }
 
 void Index::Linking::apply(RwLock& lock) {
-    for (size_t at = 0; linker_ && at < linker_->n_staged(); at += kExclusiveRows) {
-        const Exclusive guard(lock);
-        linker_->apply(at, std::min(linker_->n_staged(), at + kExclusiveRows));
-    }
+    if (linker_) apply_staged(*linker_, lock);
     const Exclusive guard(lock);
     if (linker_) linker_->finish(n_slots_);
     if (made_ != nullptr) store_.graph.swap(made_);  // whose old links are freed later
@@ -113,24 +117,18 @@ void Index::repair_links(const Writing& writing, size_t n_rows, Watch* watch) {
                 if (graph.lap_ended()) continue;
                 return;
             }
+            bool repaired;
             try {
                 if (!linker) {
                     linker.emplace(graph, store_->finest(), live_words(store_->ids),
                                    graph.n_slots(), 1, nullptr);
                 }
-                if (linker->repair(slot)) {
-                    for (size_t end = linker->n_staged(); end != 0;) {
-                        const size_t begin = end - std::min(end, kExclusiveRows);
-                        const Exclusive guard(lock_);
-                        linker->apply(begin, end);
-                        end = begin;
-                    }
-                    linker->clear_staged();
-                }
+                repaired = linker->repair(slot);
             } catch (...) {
                 graph.step_back();
                 throw;
             }
+            if (repaired) apply_staged(*linker, lock_);
         }
         if (watch != nullptr) watch->advance(0);
     }

@@ -26,7 +26,7 @@ size_t most_chosen(size_t degree) {
     return degree - (degree + 7) / 8;
 }
 size_t most_unchosen(size_t degree) {
-    return most_children(degree) + 2;
+    return degree / 2 + 2;
 }
 
 }  // namespace
@@ -91,6 +91,15 @@ uint32_t* Linker::row(uint32_t slot) {
     const uint32_t* const now = graph_.links(slot);
     staged_.insert(staged_.end(), now, now + graph_.degree());
     return staged_row(staged_slots_.size() - 1);
+}
+
+// Of a repair: what a vertex leads to by way of dead ones has to be linked elsewhere before.
+void Linker::stage_last(uint32_t slot) {
+    const size_t at = staged_at_.at(slot), last = staged_slots_.size() - 1;
+    if (at == last) return;
+    std::swap(staged_at_.at(slot), staged_at_.at(staged_slots_[last]));
+    std::swap(staged_slots_[at], staged_slots_[last]);
+    std::swap_ranges(staged_row(at), staged_row(at) + graph_.degree(), staged_row(last));
 }
 
 std::unique_ptr<Scorer> Linker::scorer(uint32_t slot) const {

@@ -15,12 +15,6 @@
 
 namespace nearbit {
 
-// The other links of a vertex lead elsewhere: with as many children as links, the first of many
-// equal rows would lead to these alone.
-inline size_t most_children(size_t degree) {
-    return degree / 2;
-}
-
 // A change of a graph that is made aside: rows of links that readers look at are changed in copies,
 // which apply() puts in their places while readers are kept out. Rows from first_own on nobody
 // looks at yet: those are written at once.
@@ -40,19 +34,18 @@ class Linker {
     // watch's work that is.
     void insert(std::vector<uint32_t> slots, size_t told);
 
-    // Takes dead vertices out of a vertex's links; to be applied before anything else, from the
-    // last staged row to the first, which is the vertex's own: what it leads to by way of dead ones
-    // is linked elsewhere by then. False: there are none.
+    // Takes dead vertices out of a vertex's links; to be applied before anything else. False: there
+    // are none.
     bool repair(uint32_t slot);
 
     // The graph of the linkable vertices alone, in the same slots.
     std::unique_ptr<Graph> without_dead();
 
-    // What is still to be applied, row by row, and at last where vertices are.
+    // What is still to be applied, from the first row to the last, and then where vertices are.
+    // Every vertex is in reach in between.
     size_t n_staged() const { return staged_slots_.size(); }
     void apply(size_t begin, size_t end);
     void finish(size_t n_slots);
-    void clear_staged();
 
   private:
     friend void reach_all(Graph&, const Flat&, Words, size_t, std::vector<uint32_t>, uint64_t,
@@ -76,10 +69,16 @@ class Linker {
         const Scorer* from;  // the source
     };
 
+    // The other links of a vertex lead elsewhere: with as many children as links, the first of many
+    // equal rows would lead to these alone.
+    static size_t most_children(size_t degree) { return degree / 2; }
+
     bool linkable(uint32_t slot) const { return test_bit(linkable_.data(), slot); }
     const uint32_t* links(uint32_t slot) const;
     uint32_t* row(uint32_t slot);  // staged if need be
     uint32_t* staged_row(size_t at) { return staged_.data() + at * graph_.degree(); }
+    void stage_last(uint32_t slot);
+    void clear_staged();
     std::unique_ptr<Scorer> scorer(uint32_t slot) const;
     double distance(const Scorer& from, uint32_t to) const;
 

@@ -78,6 +78,7 @@ void Linker::keep_own(uint32_t slot, std::vector<Link>& found) const {
 }
 
 bool Linker::repair(uint32_t slot) {
+    clear_staged();
     if (!leads_to_dead(slot)) return false;
     std::vector<Link> found = around_dead(slot);
     std::vector<uint32_t> children, orphans, parents_before;
@@ -96,6 +97,7 @@ bool Linker::repair(uint32_t slot) {
         select(found);
         put(row(slot), found);
         attach(orphans, slot);
+        stage_last(slot);
     } catch (...) {  // out of memory: the links are as they were, and so are parents
         for (size_t i = 0; i < children.size(); ++i) {
             graph_.parents_[children[i]] = parents_before[i];

@@ -22,19 +22,23 @@ void Linker::adopt(uint32_t slot) {
     attach({&slot, 1}, parent);
 }
 
-// Makes a vertex a child of another, unless that has children enough. A new link takes the place of
-// the last that leads to no child.
+// Makes a vertex a child of another, unless that has children enough. In a full row its link takes
+// the place of the last one that leads neither to a child nor, if there are others (links of a
+// damaged file may be alike), to that one's parent.
 bool Linker::give_child(uint32_t parent, uint32_t slot) {
     const size_t degree = graph_.degree();
     const uint32_t* const to = links(parent);
     size_t place = degree, n_children = 0;
     for (size_t i = 0; i < degree; ++i) {
-        if (to[i] != kNoSlot && graph_.parents_[to[i]] == parent) {
+        if (to[i] == kNoSlot) {
+            place = i;
+            break;
+        }
+        if (graph_.parents_[to[i]] == parent) {
             ++n_children;
-        } else {
+        } else if (place == degree || to[i] != graph_.parents_[parent]) {
             place = i;
         }
-        if (to[i] == kNoSlot) break;
     }
     if (n_children >= most_children(degree)) return false;
     if (std::find(to, to + degree, slot) == to + degree) row(parent)[place] = slot;
