@@ -12,35 +12,51 @@
 
 namespace nearbit {
 
-// The slots that a walk has scored. A bit each, and a byte for each cache line of them that is to
-// be cleared afterwards: n / 8 bytes stay in the cache where a stamp for each slot would not.
+// The slots that a walk has scored: a bit each, as n / 8 bytes stay in the cache where a stamp for
+// each slot would not; and a list, by which few of many bits are cleared afterwards.
 class Visited {
   public:
     void start(size_t n_slots) {
-        for (size_t line = 0; line < touched_.size(); ++line) {
-            if (touched_[line] == 0) continue;
-            std::fill_n(words_.data() + line * kLineWords, kLineWords, uint64_t(0));
-            touched_[line] = 0;
+        if (listed_) {
+            for (const uint32_t slot : slots_) words_[slot / 64] = 0;
+        } else {
+            std::fill(words_.begin(), words_.end(), uint64_t(0));
         }
-        const size_t n_lines = n_slots / (64 * kLineWords) + 1;
-        if (touched_.size() >= n_lines) return;
-        words_.resize(n_lines * kLineWords);
-        touched_.resize(n_lines);
+        slots_.clear();
+        listed_ = true;
+        if (words_.size() < words_for(n_slots)) words_.resize(words_for(n_slots));
+        n_slots_ = n_slots;
     }
-    // False: it was there.
-    bool insert(uint32_t slot) {
-        uint64_t& word = words_[slot / 64];
-        const uint64_t bit = uint64_t(1) << (slot % 64);
-        const bool fresh = (word & bit) == 0;
-        word |= bit;
-        touched_[slot / (64 * kLineWords)] = 1;
-        return fresh;
+    // Of up to n slots, which end where one is kNoSlot, those that were not there; now they are.
+    // They may be read until the next are inserted. Slots that there are none of are passed over.
+    std::span<const uint32_t> insert(const uint32_t* slots, size_t n) {
+        if (slots_.size() > words_.size() / kWordsCleared) {
+            slots_.clear();
+            listed_ = false;
+        }
+        const size_t before = slots_.size();
+        slots_.resize(before + n);
+        uint32_t* const fresh = slots_.data() + before;
+        uint64_t* const words = words_.data();
+        size_t n_fresh = 0;
+        for (size_t i = 0; i < n && slots[i] != kNoSlot; ++i) {
+            const uint32_t slot = slots[i];
+            if (slot >= n_slots_) continue;
+            fresh[n_fresh] = slot;
+            const uint64_t bit = uint64_t(1) << (slot % 64);
+            n_fresh += (words[slot / 64] & bit) == 0;
+            words[slot / 64] |= bit;
+        }
+        slots_.resize(before + n_fresh);
+        return {fresh, n_fresh};
     }
 
   private:
-    static constexpr size_t kLineWords = 8;
+    static constexpr size_t kWordsCleared = 8;  // at once, in the time of a lone one, or more
     Words words_;
-    std::vector<uint8_t> touched_;
+    std::vector<uint32_t> slots_;
+    bool listed_ = true;  // all of them
+    size_t n_slots_ = 0;
 };
 
 // The nearest slots so far, ascending. It has room for `ef` that may be found and whatever others
@@ -112,7 +128,6 @@ class Pool {
 struct WalkScratch {
     Visited visited;
     Pool pool;
-    std::vector<uint32_t> fresh;  // slots that were not seen before
     std::vector<double> distances;
 };
 // This thread's own; a walk calls nothing that walks.
@@ -141,33 +156,26 @@ template <class View>
 WalkCounts walk(const View& view, const WalkEffort& effort, WalkScratch& scratch) {
     Visited& visited = scratch.visited;
     Pool& pool = scratch.pool;
-    const size_t n_slots = view.n_slots(), degree = view.degree();
+    const size_t degree = view.degree();
     WalkCounts counts;
-    visited.start(n_slots);
+    visited.start(view.n_slots());
     pool.start(effort.ef, effort.radius);
 
-    scratch.fresh.resize(std::max(degree, view.entries().size()));
-    scratch.distances.resize(scratch.fresh.size());
-    uint32_t* const fresh = scratch.fresh.data();
+    scratch.distances.resize(std::max(degree, view.entries().size()));
     double* const distances = scratch.distances.data();
 
     // Slots not seen before are all on their way from memory before the first is scored; and so are
     // the links of those that may come next.
     const auto look_at = [&](const uint32_t* slots, size_t n) {
-        size_t n_fresh = 0;
-        for (size_t i = 0; i < n && slots[i] != kNoSlot; ++i) {
-            if (slots[i] >= n_slots) continue;
-            fresh[n_fresh] = slots[i];
-            n_fresh += visited.insert(slots[i]);
-        }
-        view.prefetch(fresh, n_fresh);
-        view.distances(fresh, n_fresh, distances);
-        for (size_t i = 0; i < n_fresh; ++i) {
+        const std::span<const uint32_t> fresh = visited.insert(slots, n);
+        view.prefetch(fresh.data(), fresh.size());
+        view.distances(fresh.data(), fresh.size(), distances);
+        for (size_t i = 0; i < fresh.size(); ++i) {
             if (!(distances[i] <= pool.limit())) continue;
             view.prefetch_links(fresh[i]);
             pool.insert(distances[i], fresh[i], view.admits(fresh[i]));
         }
-        counts.distances += n_fresh;
+        counts.distances += fresh.size();
     };
     look_at(view.entries().data(), view.entries().size());
     while (const Pool::Entry* const nearest = pool.expand_next()) {
