@@ -415,6 +415,7 @@ void Linker::apply(size_t begin, size_t end) {
 }
 
 void Linker::clear_staged() {
+    if (staged_slots_.empty()) return;  // to clear a map takes the time of all it ever held
     staged_at_.clear();
     staged_slots_.clear();
     staged_.clear();

@@ -23,8 +23,7 @@ void Linker::adopt(uint32_t slot) {
 }
 
 // Makes a vertex a child of another, unless that has children enough. In a full row its link takes
-// the place of the last one that leads neither to a child nor, if there are others (links of a
-// damaged file may be alike), to that one's parent.
+// the place of the last one that leads neither to a child nor to that one's parent.
 bool Linker::give_child(uint32_t parent, uint32_t slot) {
     const size_t degree = graph_.degree();
     const uint32_t* const to = links(parent);
@@ -36,7 +35,7 @@ bool Linker::give_child(uint32_t parent, uint32_t slot) {
         }
         if (graph_.parents_[to[i]] == parent) {
             ++n_children;
-        } else if (place == degree || to[i] != graph_.parents_[parent]) {
+        } else if (to[i] != graph_.parents_[parent]) {
             place = i;
         }
     }
@@ -108,9 +107,26 @@ void Linker::find_parents() {
     }
 }
 
+// Of a file a row may have a link twice, one to the vertex itself, or some behind its end.
+void Linker::tidy_rows(size_t n_slots) {
+    const size_t degree = graph_.degree();
+    for (uint32_t slot = 0; slot < n_slots; ++slot) {
+        uint32_t* const to = row(slot);
+        size_t n = 0;
+        for (size_t i = 0; i < degree; ++i) {
+            const uint32_t link = to[i];
+            if (link == kNoSlot || link == slot || std::find(to, to + n, link) != to + n) continue;
+            to[n++] = link;
+        }
+        std::fill(to + n, to + degree, kNoSlot);
+        if (watch_ != nullptr && slot % 1024 == 0) watch_->advance(0);
+    }
+}
+
 void reach_all(Graph& graph, const Flat& rows, Words vertices, size_t n_slots,
                std::vector<uint32_t> entries, uint64_t n_entered, size_t threads, Watch* watch) {
     Linker linker(graph, rows, std::move(vertices), 0, threads, watch);
+    linker.tidy_rows(n_slots);
     linker.entries_ = {entries[0]};
     linker.find_parents();
     linker.entries_ = std::move(entries);

@@ -20,7 +20,7 @@ class Visited {
         if (listed_) {
             for (const uint32_t slot : slots_) words_[slot / 64] = 0;
         } else {
-            std::fill(words_.begin(), words_.end(), uint64_t(0));
+            std::fill_n(words_.begin(), words_for(n_slots_), uint64_t(0));
         }
         slots_.clear();
         listed_ = true;
@@ -30,18 +30,18 @@ class Visited {
     // Of up to n slots, which end where one is kNoSlot, those that were not there; now they are.
     // They may be read until the next are inserted. Slots that there are none of are passed over.
     std::span<const uint32_t> insert(const uint32_t* slots, size_t n) {
-        if (slots_.size() > words_.size() / kWordsCleared) {
+        if (slots_.size() > words_for(n_slots_) / kWordsCleared) {
             slots_.clear();
             listed_ = false;
         }
-        const size_t before = slots_.size();
+        const size_t before = slots_.size(), n_slots = n_slots_;
         slots_.resize(before + n);
         uint32_t* const fresh = slots_.data() + before;
         uint64_t* const words = words_.data();
         size_t n_fresh = 0;
         for (size_t i = 0; i < n && slots[i] != kNoSlot; ++i) {
             const uint32_t slot = slots[i];
-            if (slot >= n_slots_) continue;
+            if (slot >= n_slots) continue;
             fresh[n_fresh] = slot;
             const uint64_t bit = uint64_t(1) << (slot % 64);
             n_fresh += (words[slot / 64] & bit) == 0;

@@ -421,6 +421,34 @@ TEST(Graph, KeepsItsEntriesHoweverManyRowsGo) {
     EXPECT_EQ(kept.flaw(), "");
 }
 
+// Walks of a thread share what marks visited slots, whatever indexes they are of.
+TEST(Visited, IsEmptyAtEachStart) {
+    Random random(4);
+    Visited visited;
+    for (const size_t n_slots : {65536, 65536, 1000, 65536, 0, 2048, 65536, 100000, 65536}) {
+        for (const size_t n_inserted : {100, 5000, 100}) {  // few are cleared one by one
+            visited.start(n_slots);
+            std::set<uint32_t> seen;
+            for (size_t done = 0; done < n_inserted; done += 20) {
+                std::vector<uint32_t> slots;
+                for (size_t i = 0; i < 20; ++i) {
+                    slots.push_back(uint32_t(random.below(n_slots + n_slots / 8 + 1)));
+                }
+                slots[17] = slots[3];
+                slots[18] = kNoSlot;
+                std::vector<uint32_t> fresh;
+                for (size_t i = 0; i < 18; ++i) {
+                    if (slots[i] < n_slots && seen.insert(slots[i]).second) {
+                        fresh.push_back(slots[i]);
+                    }
+                }
+                const auto got = visited.insert(slots.data(), slots.size());
+                ASSERT_EQ(std::vector<uint32_t>(got.begin(), got.end()), fresh);
+            }
+        }
+    }
+}
+
 TEST(Walk, PassesOverLinksThatLeadNowhere) {
     struct View {
         std::vector<uint32_t> all = {1, 4000000000u, 2, kNoSlot}, first = {0};
