@@ -289,7 +289,7 @@ TEST(Graph, ReachesEveryVertexWhileARepairIsApplied) {
                 if (kept.live(slot) && random.below(share) != 0) gone.push_back(slot);
             }
             kept.remove(gone);
-            kept.repair([&] { EXPECT_EQ(kept.flaw(), "") << name; });
+            kept.repair([&, kind = name] { EXPECT_EQ(kept.flaw(), "") << kind; });
         }
         EXPECT_EQ(kept.n_dead_links(), 0u) << name;
         most_staged = std::max(most_staged, kept.most_staged());
