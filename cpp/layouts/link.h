@@ -99,7 +99,7 @@ class Linker {
     bool give_child(uint32_t parent, uint32_t slot);
     void attach(std::span<const uint32_t> slots, uint32_t at);
     void find_parents();
-    void tidy_rows(size_t n_slots);
+    void tidy_rows();
 
     // Dead vertices (link_dead.cpp).
     bool leads_to_dead(uint32_t slot) const;

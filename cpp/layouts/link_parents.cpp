@@ -108,10 +108,10 @@ void Linker::find_parents() {
 }
 
 // Of a file a row may have a link twice, one to the vertex itself, or some behind its end.
-void Linker::tidy_rows(size_t n_slots) {
+void Linker::tidy_rows() {
     const size_t degree = graph_.degree();
-    for (uint32_t slot = 0; slot < n_slots; ++slot) {
-        uint32_t* const to = row(slot);
+    for_each_bit(linkable_.data(), 0, 64 * linkable_.size(), [&](size_t slot) {
+        uint32_t* const to = row(uint32_t(slot));
         size_t n = 0;
         for (size_t i = 0; i < degree; ++i) {
             const uint32_t link = to[i];
@@ -120,13 +120,13 @@ void Linker::tidy_rows(size_t n_slots) {
         }
         std::fill(to + n, to + degree, kNoSlot);
         if (watch_ != nullptr && slot % 1024 == 0) watch_->advance(0);
-    }
+    });
 }
 
 void reach_all(Graph& graph, const Flat& rows, Words vertices, size_t n_slots,
                std::vector<uint32_t> entries, uint64_t n_entered, size_t threads, Watch* watch) {
     Linker linker(graph, rows, std::move(vertices), 0, threads, watch);
-    linker.tidy_rows(n_slots);
+    linker.tidy_rows();
     linker.entries_ = {entries[0]};
     linker.find_parents();
     linker.entries_ = std::move(entries);
